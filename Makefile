@@ -1,0 +1,43 @@
+# fraudstream: `make demo` shows it, `make test` proves it. Each target does the set-up that it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export PYTHONHASHSEED := 0
+
+.PHONY: help setup demo test test-long lint bench lock clean
+help:            ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## */\t/' | expand -t 14
+
+setup: $(STAMP)  ## .venv with the locked dependencies
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("fraudstream needs Python 3.11 or newer; set PYTHON=/path/to/python3" if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup      ## generated bank traffic decided live through Kafka; DEMO_ARGS="--duration 20s --json F"
+	$(BIN)/fraudstream demo $(DEMO_ARGS)
+
+test: setup      ## all tests, the real broker included; TEST_ARGS="-k wire"
+	$(BIN)/python -m pytest -m "not long" $(TEST_ARGS)
+
+test-long: setup ## the longer suites: full kill test, long property runs, generated million
+	$(BIN)/python -m pytest -m long $(TEST_ARGS)
+
+lint: setup      ## ruff, mypy strict, import floors
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	PYTHONPATH=typings $(BIN)/lint-imports
+
+bench: setup     ## measure and write a report to bench/reports; BENCH_ARGS="core"
+	$(BIN)/python -m fraudstream.bench $(BENCH_ARGS)
+
+lock:            ## resolve the dependencies again, with hashes
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --group dev -o requirements.lock pyproject.toml
+
+clean:           ## remove what setup made
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,1 @@
+"""Benchmark harness and the one generator of synthetic bank traffic."""

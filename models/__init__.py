@@ -1,0 +1,1 @@
+"""Online models: River learns, Numba scores."""

@@ -1,0 +1,1 @@
+"""From YAML to arrays: reader, grammar, types, checks, program, kernel."""

@@ -1,0 +1,1 @@
+"""A real Apache Kafka for demo, tests and benchmark, without Docker."""

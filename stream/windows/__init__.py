@@ -1,0 +1,1 @@
+"""Feature windows: exact, event-time, duplicate-safe."""
