@@ -1,0 +1,211 @@
+"""From rule outcomes and the champion's score to a decision, its score and its reasons.
+
+The meaning is docs/reference/rules-language.md, "From rules to a decision": a block that no pass rule
+may undo, then a matching pass rule, then block, alert, pass; typologies and model bands ask for block or
+alert like an ordinary rule. Reasons are ordered by strength, severity, priority (high first), score
+(high first), code. Where they are ordered with rules,
+
+- a typology has the highest severity of its matched rules, priority 0 and its total as score;
+- a model band has severity medium, priority 0 and the champion's score in whole hundredths.
+
+A row that a pass rule decided gives its matched pass rules as reasons, whatever they overruled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fraudstream.rules.bundle import Action, Bundle, Mode, Rule, Severity
+from fraudstream.stream.kernel_decide import (
+    KIND_ALERT,
+    KIND_BLOCK,
+    KIND_NEVER_OVERRIDE,
+    KIND_NONE,
+    KIND_PASS,
+    NEVER,
+    collect_matches,
+    decide_rows,
+)
+
+I64 = NDArray[np.int64]
+U64 = NDArray[np.uint64]
+
+MAX_REASONS = 10
+"""Enough for an analyst, and a record keeps its size limit."""
+
+Reasons = tuple[tuple[str, str], ...]
+Texts = Callable[[Rule, int], str]
+"""Renders the reason text of a rule for a row."""
+
+_KINDS = {Action.NONE: KIND_NONE, Action.PASS: KIND_PASS, Action.ALERT: KIND_ALERT, Action.BLOCK: KIND_BLOCK}
+
+
+@dataclass(frozen=True, slots=True)
+class DecidePlan:
+    """A bundle's live rules, typologies and policy as the kernel's tables."""
+
+    bundle: Bundle
+    live: tuple[Rule, ...]
+    """Live rules in id order; the kernel's matches are positions in it."""
+    rules: I64
+    typologies: I64
+    bands: I64
+    outputs: I64
+    """[R] program output of each evaluated rule, shadow ones included."""
+    gates: I64
+    """[R] output of its event type and effective interval."""
+
+
+class RuleCounts(NamedTuple):
+    """How often each rule of ``Bundle.rules`` held, was unknown and was evaluated at all; int64 [R]."""
+
+    true: I64
+    unknown: I64
+    evaluated: I64
+
+
+class Decided(NamedTuple):
+    """Columns of n rows; rows that are not active have decision and score 0 and no reasons."""
+
+    decision: NDArray[np.uint8]
+    score: NDArray[np.int32]
+    reasons: dict[int, Reasons]
+    matches: dict[int, tuple[Rule, ...]]
+    """Matched live rules of the rows in ``reasons``."""
+    counts: RuleCounts
+
+
+def compile_plan(bundle: Bundle) -> DecidePlan:
+    """Write a bundle's tables for the kernel."""
+    live = tuple(rule for rule in bundle.rules if rule.mode is Mode.LIVE)
+    rules = np.array([(r.index, _kind(r), r.score, r.typology) for r in live], np.int64).reshape(-1, 4)
+    typologies = np.array(
+        [(t.combine == "max", _threshold(t.alert_at), _threshold(t.block_at)) for t in bundle.typologies],
+        np.int64,
+    ).reshape(-1, 3)
+    bands = np.array([(b.at_micro, b.action) for b in bundle.policy.model_bands], np.int64).reshape(-1, 2)
+    outputs = np.array([rule.index for rule in bundle.rules], np.int64)
+    gates = np.array([rule.gate for rule in bundle.rules], np.int64)
+    return DecidePlan(bundle, live, rules, typologies, bands, outputs, gates)
+
+
+def decide(
+    plan: DecidePlan, true: U64, unknown: U64, active: U64, champion_micro: I64, texts: Texts
+) -> Decided:
+    """Decide the active rows of a batch.
+
+    Args:
+        plan: of :func:`compile_plan`.
+        true: uint64 [outputs, W] masks of the bundle's program.
+        unknown: the same for unknown.
+        active: uint64 [W], rows that are decided now (no duplicates, nothing already published).
+        champion_micro: int64 [n], -1 missing.
+        texts: called only for rules that give a reason.
+    """
+    n = len(champion_micro)
+    decision = np.empty(n, np.uint8)
+    score = np.empty(n, np.int32)
+    allowed = np.empty(n, np.uint8)
+    begin, matched = collect_matches(true, active, plan.rules, n)
+    decide_rows(
+        begin,
+        matched,
+        active,
+        champion_micro,
+        plan.rules,
+        plan.typologies,
+        plan.bands,
+        decision,
+        score,
+        allowed,
+    )
+    reasons: dict[int, Reasons] = {}
+    matches: dict[int, tuple[Rule, ...]] = {}
+    for row in np.flatnonzero(decision | allowed).tolist():
+        rules = tuple(plan.live[at] for at in matched[begin[row] : begin[row + 1]].tolist())
+        matches[row] = rules
+        reasons[row] = _reasons(plan, rules, int(champion_micro[row]), bool(allowed[row]), row, texts)
+    return Decided(decision, score, reasons, matches, _count(plan, true, unknown, active))
+
+
+def row_mask(rows: NDArray[np.bool_]) -> U64:
+    """Pack bool [n] into uint64 [ceil(n / 64)], bit i of word w = row 64 * w + i."""
+    packed = np.zeros(-(-len(rows) // 64) * 8, np.uint8)
+    packed[: -(-len(rows) // 8)] = np.packbits(rows, bitorder="little")
+    return packed.view("<u8").astype(np.uint64, copy=False)
+
+
+class _Ranked(NamedTuple):
+    """A reason in order: smaller is stronger."""
+
+    strength: int
+    severity: int
+    priority: int
+    score: int
+    code: str
+    rule: Rule | None
+    text: str
+
+
+def _reasons(
+    plan: DecidePlan, rules: Sequence[Rule], micro: int, allowed: bool, row: int, texts: Texts
+) -> Reasons:
+    wanted = (Action.PASS,) if allowed else (Action.ALERT, Action.BLOCK)
+    ranked = [
+        _Ranked(-rule.action, -rule.severity, -rule.priority, -rule.score, rule.id, rule, "")
+        for rule in rules
+        if rule.action in wanted
+    ]
+    if not allowed:
+        ranked += _typology_reasons(plan, rules)
+        reached = [band.action for band in plan.bundle.policy.model_bands if 0 <= band.at_micro <= micro]
+        if reached:
+            text = f"{micro // 1_000_000}.{micro % 1_000_000:06d}"
+            ranked.append(
+                _Ranked(-max(reached), -Severity.MEDIUM, 0, -(micro // 10_000), "model.champion", None, text)
+            )
+    ranked.sort(key=lambda item: item[:5])
+    return tuple(
+        (item.code, item.text if item.rule is None else texts(item.rule, row))
+        for item in ranked[:MAX_REASONS]
+    )
+
+
+def _typology_reasons(plan: DecidePlan, rules: Sequence[Rule]) -> list[_Ranked]:
+    found: list[_Ranked] = []
+    for at in sorted({rule.typology for rule in rules if rule.typology >= 0}):
+        typology = plan.bundle.typologies[at]
+        members = [rule for rule in rules if rule.typology == at]
+        scores = [rule.score for rule in members]
+        total = min(sum(scores), 100) if typology.combine == "sum" else max(scores)
+        if typology.block_at is not None and total >= typology.block_at:
+            action = Action.BLOCK
+        elif typology.alert_at is not None and total >= typology.alert_at:
+            action = Action.ALERT
+        else:
+            continue
+        severity = max(rule.severity for rule in members)
+        code = f"typology.{typology.id}"
+        found.append(_Ranked(-action, -severity, 0, -total, code, None, f"{typology.id} {total}"))
+    return found
+
+
+def _count(plan: DecidePlan, true: U64, unknown: U64, active: U64) -> RuleCounts:
+    ones = np.bitwise_count(true & active).sum(axis=1, dtype=np.int64)
+    maybe = np.bitwise_count(unknown & active).sum(axis=1, dtype=np.int64)
+    return RuleCounts(ones[plan.outputs], maybe[plan.outputs], ones[plan.gates])
+
+
+def _kind(rule: Rule) -> int:
+    if rule.action is Action.BLOCK and rule.never_override:
+        return KIND_NEVER_OVERRIDE
+    return _KINDS[rule.action]
+
+
+def _threshold(value: int | None) -> int:
+    return NEVER if value is None else value

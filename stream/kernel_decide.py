@@ -1,0 +1,145 @@
+"""Rule masks to decisions: one pass over set bits, one over rows.
+
+Layout of the plan's tables (int64, C-contiguous), written by :mod:`fraudstream.stream.decide`::
+
+    rules      [L, 4]  output of the program, kind (below), score, typology (-1: none); id order
+    typologies [T, 3]  combine (0 sum, 1 max), alert_at, block_at; NEVER where there is none
+    bands      [B, 2]  millionths from which it holds, action (2 alert, 3 block); strongest first
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+KIND_NONE, KIND_PASS, KIND_ALERT, KIND_BLOCK, KIND_NEVER_OVERRIDE = 0, 1, 2, 3, 4
+
+NEVER = 1 << 30
+"""A threshold that no total reaches: totals end at 100."""
+
+# Position of a word's lowest set bit by multiplication (Leiserson, Prokop, Randall 1998).
+_DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
+_SHIFT = np.uint64(58)
+_POSITION = np.zeros(64, np.int64)
+for _i in range(64):
+    _POSITION[((0x03F79D71B4CB0A89 << _i) & 0xFFFFFFFFFFFFFFFF) >> 58] = _i
+_ZERO, _ONE = np.uint64(0), np.uint64(1)
+
+
+@njit(inline="always")
+def lowest_bit(word):  # type: ignore[no-untyped-def]
+    """Return the position of the lowest set bit of a uint64 that is not 0."""
+    return _POSITION[((word & (~word + _ONE)) * _DE_BRUIJN) >> _SHIFT]
+
+
+@njit(cache=True, nogil=True)
+def half_even_thousandths(micro):  # type: ignore[no-untyped-def]
+    """Return round_half_even(1000 * micro / 10**6) in integers."""
+    whole = micro // 1000
+    rest = micro - whole * 1000
+    if rest > 500 or (rest == 500 and whole % 2 == 1):
+        whole += 1
+    return whole
+
+
+@njit(cache=True, nogil=True)
+def collect_matches(true, active, rules, n):  # type: ignore[no-untyped-def]
+    """Turn rule masks into the matched rules of each row.
+
+    Args:
+        true: uint64 [outputs, W] masks.
+        active: uint64 [W], rows that are decided.
+        rules: int64 [L, 4] plan.
+        n: rows.
+
+    Returns:
+        begin int64 [n + 1], matched int32: rules of row i are ``matched[begin[i]:begin[i + 1]]``,
+        as positions in ``rules``, ascending.
+    """
+    begin = np.zeros(n + 1, np.int64)
+    words = len(active)
+    for at in range(len(rules)):
+        output = rules[at, 0]
+        for w in range(words):
+            bits = true[output, w] & active[w]
+            while bits != _ZERO:
+                begin[64 * w + lowest_bit(bits) + 1] += 1
+                bits &= bits - _ONE
+    for row in range(n):
+        begin[row + 1] += begin[row]
+    matched = np.empty(begin[n], np.int32)
+    if begin[n] == 0:
+        return begin, matched
+    fill = begin.copy()
+    for at in range(len(rules)):
+        output = rules[at, 0]
+        for w in range(words):
+            bits = true[output, w] & active[w]
+            while bits != _ZERO:
+                row = 64 * w + lowest_bit(bits)
+                matched[fill[row]] = at
+                fill[row] += 1
+                bits &= bits - _ONE
+    return begin, matched
+
+
+@njit(cache=True, nogil=True)
+def decide_rows(begin, matched, active, champion, rules, typologies, bands, decision, score, allowed):  # type: ignore[no-untyped-def]
+    """Decide every active row.
+
+    Args:
+        begin: of :func:`collect_matches`.
+        matched: of :func:`collect_matches`.
+        active: uint64 [W].
+        champion: int64 [n] millionths, -1 missing.
+        rules: plan.
+        typologies: plan.
+        bands: plan.
+        decision: uint8 [n], written: 0 pass, 1 alert, 2 block.
+        score: int32 [n], written.
+        allowed: uint8 [n], written: 1 where a pass rule made the decision.
+    """
+    total = np.zeros(len(typologies), np.int64)
+    for row in range(len(champion)):
+        if (active[row // 64] >> np.uint64(row % 64)) & _ONE == _ZERO:
+            decision[row] = score[row] = allowed[row] = 0
+            continue
+        strength, highest, passing, never = 0, 0, False, False
+        if begin[row] < begin[row + 1]:
+            total[:] = 0
+            for i in range(begin[row], begin[row + 1]):
+                at = matched[i]
+                kind = rules[at, 1]
+                if kind == KIND_PASS:
+                    passing = True
+                elif kind == KIND_NEVER_OVERRIDE:
+                    never = True
+                    strength = 2
+                elif kind - 1 > strength:
+                    strength = kind - 1
+                typology = rules[at, 3]
+                if typology < 0:
+                    highest = max(highest, min(rules[at, 2], 100))
+                elif typologies[typology, 0] == 0:
+                    total[typology] = min(total[typology] + rules[at, 2], 100)
+                else:
+                    total[typology] = max(total[typology], rules[at, 2])
+            # A typology is reached by its matched rules only: without one, `alert_at: 0` holds for nobody.
+            for i in range(begin[row], begin[row + 1]):
+                typology = rules[matched[i], 3]
+                if typology >= 0:
+                    highest = max(highest, total[typology])
+                    if total[typology] >= typologies[typology, 2]:
+                        strength = 2
+                    elif total[typology] >= typologies[typology, 1]:
+                        strength = max(strength, 1)
+        micro = champion[row]
+        points = 10 * highest
+        if micro >= 0:
+            points = max(points, half_even_thousandths(micro))
+            for band in range(len(bands)):
+                if micro >= bands[band, 0]:
+                    strength = max(strength, bands[band, 1] - 1)
+        allowed[row] = passing and not never
+        decision[row] = 0 if allowed[row] else strength
+        score[row] = points
