@@ -1,0 +1,125 @@
+"""Event schemas for tests: the shipped one's content, and another bank's field names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fraudstream.rules.bundle import Field, Schema, Type
+
+EVENT_TYPES = (
+    "payment",
+    "card_auth",
+    "login",
+    "password_reset",
+    "device_added",
+    "payee_added",
+    "profile_change",
+    "outcome",
+    "reversal",
+    "label",
+)
+MONEY_EVENTS = ("payment", "card_auth")
+
+
+def make_schema(
+    fields: Sequence[tuple[str, Type, dict[str, Any]]],
+    base_currency: str = "CNY",
+    partition_key: str = "account.id",
+) -> Schema:
+    """Build a schema; columns are assigned in order by the width of each type."""
+    made: list[Field] = []
+    column = 0
+    for name, kind, options in fields:
+        made.append(Field(name=name, type=kind, column=column, **options))
+        column += kind.width
+    return Schema(base_currency, partition_key, tuple(made), column)
+
+
+def default_schema() -> Schema:
+    """Return the schema of the shipped pack."""
+    money = {"currency": "txn.currency"}
+    ids = {"from_integer": True}
+    return make_schema(
+        [
+            ("event.id", Type.ID, {"path": ("transaction_id",), "required": True, "max_chars": 64}),
+            ("event.type", Type.ENUM, {"path": ("event_type",), "values": EVENT_TYPES, "default": "payment"}),
+            ("event.time", Type.TIME, {"path": ("event_time",), "required": True}),
+            (
+                "account.id",
+                Type.ID,
+                {"path": ("account_id",), "required": True, "personal": "personal", **ids},
+            ),
+            ("account.opened", Type.DATE, {"path": ("account_opened",)}),
+            ("account.segment", Type.CATEGORY, {"path": ("segment",)}),
+            ("customer.id", Type.ID, {"path": ("customer_id",), "personal": "personal", **ids}),
+            ("card.id", Type.ID, {"path": ("card_id",), "personal": "personal", **ids}),
+            ("device.id", Type.ID, {"path": ("device_id",), "personal": "personal", **ids}),
+            ("merchant.id", Type.ID, {"path": ("merchant_id",), **ids}),
+            ("merchant.mcc", Type.CATEGORY, {"path": ("mcc",), **ids}),
+            ("counterparty.id", Type.ID, {"path": ("counterparty_id",), "personal": "personal", **ids}),
+            ("counterparty.bank", Type.CATEGORY, {"path": ("counterparty_bank",), **ids}),
+            ("txn.amount", Type.MONEY, {"path": ("amount",), "required_for": MONEY_EVENTS, **money}),
+            ("txn.amount_original", Type.MONEY, {"path": ("amount",), "convert": False, **money}),
+            ("txn.currency", Type.CATEGORY, {"path": ("currency",), "required_for": MONEY_EVENTS}),
+            ("txn.direction", Type.ENUM, {"path": ("direction",), "values": ("in", "out")}),
+            ("txn.kind", Type.CATEGORY, {"path": ("kind",)}),
+            (
+                "txn.channel",
+                Type.ENUM,
+                {"path": ("channel",), "values": ("mobile", "web", "atm", "pos", "branch", "api")},
+            ),
+            ("txn.ip", Type.ID, {"path": ("ip",), "personal": "personal"}),
+            ("txn.country", Type.COUNTRY, {"path": ("country",)}),
+            ("txn.city", Type.CATEGORY, {"path": ("city",)}),
+            ("txn.geo", Type.GEO, {"path": ("lat",), "path2": ("lon",), "personal": "personal"}),
+            ("txn.balance_before", Type.MONEY, {"path": ("balance_before",), "signed": True, **money}),
+            ("txn.status", Type.CATEGORY, {"path": ("status",)}),
+            ("txn.original_id", Type.ID, {"path": ("original_id",), **ids}),
+            ("txn.transfer_id", Type.ID, {"path": ("transfer_id",), **ids}),
+        ]
+    )
+
+
+def handbook_schema() -> Schema:
+    """Return the schema of a bank that names things as the fraud-detection handbook does, all in euros."""
+    ids = {"from_integer": True, "required": True}
+    money = {"currency": "txn.currency"}
+    return make_schema(
+        [
+            ("event.id", Type.ID, {"path": ("tx_id",), "max_chars": 64, **ids}),
+            ("event.type", Type.ENUM, {"const": "payment", "values": EVENT_TYPES}),
+            ("event.time", Type.TIME, {"path": ("tx_datetime",), "required": True}),
+            ("account.id", Type.ID, {"path": ("customer_id",), "personal": "personal", **ids}),
+            ("merchant.id", Type.ID, {"path": ("terminal_id",), **ids}),
+            ("txn.amount", Type.MONEY, {"path": ("amount",), "required": True, **money}),
+            ("txn.currency", Type.CATEGORY, {"const": "EUR"}),
+        ],
+        base_currency="EUR",
+    )
+
+
+def nested_schema() -> Schema:
+    """Return a schema with every type, objects inside objects and defaults, for the wire's tests."""
+    return make_schema(
+        [
+            ("event.id", Type.ID, {"path": ("head", "id"), "required": True}),
+            (
+                "event.type",
+                Type.ENUM,
+                {"path": ("head", "type"), "values": EVENT_TYPES, "default": "payment"},
+            ),
+            ("event.time", Type.TIME, {"path": ("head", "sent", "at"), "required": True}),
+            ("account.id", Type.ID, {"path": ("from", "account"), "required": True, "from_integer": True}),
+            ("txn.amount", Type.MONEY, {"path": ("money", "value"), "currency": "txn.currency"}),
+            ("txn.currency", Type.CATEGORY, {"path": ("money", "currency"), "default": "CNY"}),
+            ("txn.rate", Type.NUMBER, {"path": ("rate",), "default": "1.5"}),
+            ("txn.attempts", Type.INTEGER, {"path": ("attempts",)}),
+            ("txn.took", Type.DURATION, {"path": ("took_ms",)}),
+            ("txn.present", Type.BOOL, {"path": ("present",), "default": "false"}),
+            ("txn.due", Type.DATE, {"path": ("due",)}),
+            ("txn.country", Type.COUNTRY, {"path": ("from", "country")}),
+            ("txn.geo", Type.GEO, {"path": ("at", "lat"), "path2": ("at", "lon")}),
+            ("txn.tag", Type.CATEGORY, {"path": ("tag",), "from_integer": True}),
+        ]
+    )
