@@ -16,6 +16,7 @@ Rule files are hostile input: the limits bound time, memory and recursion.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import cast
 
 from fraudstream.rules.compiler.nodes import (
@@ -51,9 +52,7 @@ MAX_PROBLEMS = 20
 """More would hide the first ones and cost time on hostile input."""
 
 _COMPARES = frozenset({"==", "!=", "<", "<=", ">", ">="})
-_UNIT_WORDS = frozenset(
-    {*UNIT_MS, *"min mins minutes hour hours day days sec seconds weeks yuan RMB".split()}
-)
+_UNIT_WORDS = frozenset({*UNIT_MS, "min", "mins", "minutes", "hour", "hours", "day", "days", "sec", "yuan"})
 _NULLS = frozenset({"null", "none", "None", "nil", "NULL", "nan", "NaN", "undefined"})
 
 
@@ -216,9 +215,10 @@ class _Parser:
         while self._token.kind == "op" and self._token.text in _COMPARES:
             op = self._token
             self.at += 1
-            if self._token.kind == "name" and self._token.text in _NULLS:
+            value = self._token
+            if value.kind == "name" and value.text in _NULLS:
                 hint = f"write `{self._source(left)} is {'not ' if op.text == '!=' else ''}missing`"
-                raise self._fail(self._token, f"there is no `{self._token.text}`", hint)
+                raise self._fail(value, f"there is no `{value.text}`", hint)
             ops.append(op.text)
             operands.append(self._sum())
         if len(ops) > 1:
@@ -367,7 +367,7 @@ class _Parser:
                 raise self._fail(token, "this `(` is never closed")
             node = self._rest(node)
         self.depth -= 1
-        return node
+        return replace(node, begin=token.begin, end=self.tokens[self.at - 1].end)
 
     def _list(self, token: Token, closing: str) -> Node:
         self._deeper(token)
