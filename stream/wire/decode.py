@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from array import array
+import struct
 from collections import Counter
 
 import numpy as np
@@ -19,42 +19,44 @@ __all__ = ["REJECTION_CODES", "compile_schema", "decode"]
 
 
 class _Columns:
-    """Row-major columns while records are appended."""
+    """Rows of a batch while they are read; turned into columns at once."""
 
     def __init__(self, words: int) -> None:
         self.width = words
-        self.words = array("q")
-        self.state = bytearray()
-        self.start = array("i")
-        self.size = array("i")
+        self.pack = struct.Struct(f"{words}q").pack
+        self.words: list[bytes] = []
+        self.state: list[bytearray] = []
+        self.text_columns: list[int] = []
         self.texts: list[bytes] = []
-        self.text_bytes = 0
+        self.text_counts: list[int] = []
         self.rows: list[int] = []
         self.missing: Counter[tuple[str, str]] = Counter()
 
     def append(self, number: int, row: Row) -> None:
-        start, size = [0] * self.width, [0] * self.width
-        state = row.state
-        for column, text in row.texts:
-            start[column], size[column] = self.text_bytes, len(text)
-            state[column] = state[column + 1] = 1
-            self.texts.append(text)
-            self.text_bytes += len(text)
-        self.words.extend(row.words)
-        self.state += state
-        self.start.extend(start)
-        self.size.extend(size)
+        """Add the record of slice row ``number``."""
         self.rows.append(number)
+        self.words.append(self.pack(*row.words))
+        self.state.append(row.state)
+        self.texts += row.texts
+        self.text_columns += row.text_columns
+        self.text_counts.append(len(row.texts))
         if row.counted:
             self.missing.update(row.counted)
 
     def batch(self, source: Slice, tables: SchemaTables, hash_key: bytes, rejected: list[Rejected]) -> Batch:
-        shape = (len(self.rows), self.width)
+        """Return the columns, hashed."""
         row = np.array(self.rows, np.int32)
-        value = np.array(np.frombuffer(self.words, np.int64).reshape(shape).T, order="C")
-        state = np.array(np.frombuffer(self.state, np.uint8).reshape(shape).T, order="C")
-        start = np.array(np.frombuffer(self.start, np.int32).reshape(shape).T, order="C")
-        size = np.array(np.frombuffer(self.size, np.int32).reshape(shape).T, order="C")
+        shape = (len(row), self.width)
+        value = np.array(np.frombuffer(b"".join(self.words), np.int64).reshape(shape).T, order="C")
+        state = np.array(np.frombuffer(b"".join(self.state), np.uint8).reshape(shape).T, order="C")
+        start, size = np.zeros((2, self.width, len(row)), np.int32)
+        sizes = np.fromiter(map(len, self.texts), np.int32, len(self.texts))
+        at = np.array(self.text_columns, np.int64) * len(row) + np.repeat(
+            np.arange(len(row)), np.array(self.text_counts, np.int64)
+        )
+        size.reshape(-1)[at] = sizes
+        start.reshape(-1)[at] = np.cumsum(sizes, dtype=np.int32) - sizes
+        state.reshape(-1)[at] = state.reshape(-1)[at + len(row)] = 1
         self.texts.append(bytes(PAD_BYTES))
         buffer = np.frombuffer(b"".join(self.texts), np.uint8)
         body = np.zeros((2, len(row)), np.int64)

@@ -122,21 +122,25 @@ def _is_needed(objects: list[dict[str, object]], tables: SchemaTables, field: Fi
 
 
 def _read_plain(objects: list[dict[str, object]], tables: SchemaTables, row: Row, judge: _Judge) -> None:
-    for field in tables.plain:
-        place = field.place
-        token = objects[place.node].get(place.member, ABSENT)
+    texts, columns = row.texts, row.text_columns
+    for field, node, member, fits, needed in tables.plain:
+        token = objects[node].get(member, ABSENT)
+        if type(token) is str and fits is not None and fits(token):
+            texts.append(token.encode())
+            columns.append(field.column)
+            continue
         if token is ABSENT:
             token = field.when_absent
         elif token is None:
             token = field.when_null
         if token is ABSENT or token is None:
-            if _is_needed(objects, tables, field):
-                judge.add("missing_field" if token is ABSENT else "null_field", field, place)
+            if needed and _is_needed(objects, tables, field):
+                judge.add("missing_field" if token is ABSENT else "null_field", field, field.place)
             continue
         try:
             field.read(field, token, row)
         except Unreadable as fault:
-            judge.add(fault.code, field, place)
+            judge.add(fault.code, field, field.place)
 
 
 def _read_money(
@@ -147,6 +151,10 @@ def _read_money(
     if token is ABSENT or token is None:
         if _is_needed(objects, tables, field):
             judge.add("missing_field" if token is ABSENT else "null_field", field, field.place)
+        return
+    if money.twin is not None and row.state[money.twin.column]:
+        row.words[field.column] = row.words[money.twin.column]
+        row.state[field.column] = 1
         return
     currency = _token(objects, money.currency)
     if currency is ABSENT or currency is None:
@@ -164,21 +172,22 @@ def _read_geo(
     objects: list[dict[str, object]], tables: SchemaTables, field: FieldTable, row: Row, judge: _Judge
 ) -> None:
     assert field.place2 is not None
-    parts: list[object] = []
+    parts: list[float | None] = []
+    sent = False
     for place in (field.place, field.place2):
         token = objects[place.node].get(place.member, ABSENT)
+        part = None
         if token is ABSENT or token is None:
             if _is_needed(objects, tables, field):
                 judge.add("missing_field" if token is ABSENT else "null_field", field, place)
-            parts.append(None)
-            continue
-        try:
-            number_of(token)
-        except Unreadable as fault:
-            judge.add(fault.code, field, place)
-            token = None
-        parts.append(token)
-    if parts != [None, None]:
+        else:
+            sent = True
+            try:
+                part = number_of(token)
+            except Unreadable as fault:
+                judge.add(fault.code, field, place)
+        parts.append(part)
+    if sent:
         put_geo(field, parts[0], parts[1], row)
 
 

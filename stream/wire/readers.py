@@ -26,22 +26,30 @@ ABSENT: Final = object()
 WRONG: Final = object()
 """Token of a member whose parent is no object: wrong type for every field."""
 
-_ID = re.compile(r"[!#-\[\]-~]+")
-_COUNTRY = re.compile(r"[A-Z]{2}")
+ID_CHARS: Final = r"[!#-\[\]-~]"
+"""U+0021 to U+007E without the quote and the backslash: ids need no escapes anywhere."""
+
+_is_id = re.compile(ID_CHARS + "+").fullmatch
+_is_country = re.compile(r"[A-Z]{2}").fullmatch
 _float_bits = struct.Struct("<d").pack
 _as_word = struct.Struct("<q").unpack
+_float_pair_bits = struct.Struct("<2d").pack
+_as_words = struct.Struct("<2q").unpack
 
 
 class Row:
     """Words of one record while it is read."""
 
-    __slots__ = ("counted", "state", "texts", "words")
+    __slots__ = ("counted", "state", "text_columns", "texts", "words")
 
     def __init__(self, words: int) -> None:
         self.words = [0] * words
         self.state = bytearray(words)
-        self.texts: list[tuple[int, bytes]] = []
-        """(first column, unescaped UTF-8) of ids and categories."""
+        """1 present; ids and categories stand in ``texts`` instead."""
+        self.text_columns: list[int] = []
+        """First columns of ids and categories."""
+        self.texts: list[bytes] = []
+        """Their unescaped UTF-8."""
         self.counted: list[tuple[str, str]] = []
         """(field name, cause) of values that are missing by rule."""
 
@@ -102,10 +110,11 @@ def id_of(field: FieldTable, token: object) -> str:
     Raises:
         Unreadable: ``wrong_type``, ``bad_id``.
     """
-    text = text_of(field, token)
-    if len(text) > field.max_chars or _ID.fullmatch(text) is None:
+    if type(token) is not str and not (field.from_integer and type(token) is IntText):
+        raise Unreadable("wrong_type")
+    if len(token) > field.max_chars or _is_id(token) is None:
         raise Unreadable("bad_id")
-    return text
+    return token
 
 
 def time_of(token: object) -> int:
@@ -167,24 +176,24 @@ def float_word(number: float) -> int:
     return word
 
 
-def put_geo(field: FieldTable, latitude: object, longitude: object, row: Row) -> None:
-    """Write a point from two number tokens (None: no value); half a point or one off the globe is missing."""
-    lat = None if latitude is None else number_of(latitude)
-    lon = None if longitude is None else number_of(longitude)
-    if lat is None or lon is None or not -90.0 <= lat <= 90.0 or not -180.0 <= lon <= 180.0:
+def put_geo(field: FieldTable, latitude: float | None, longitude: float | None, row: Row) -> None:
+    """Write a point; half a point, or one off the globe, is missing and counted."""
+    at = field.column
+    if latitude is None or longitude is None or abs(latitude) > 90.0 or abs(longitude) > 180.0:
         row.counted.append((field.name, "bad_geo"))
         return
-    at = field.column
-    row.words[at], row.words[at + 1] = float_word(lat), float_word(lon)
+    row.words[at], row.words[at + 1] = _as_words(_float_pair_bits(latitude, longitude))
     row.state[at] = row.state[at + 1] = 1
 
 
 def _read_id(field: FieldTable, token: object, row: Row) -> None:
-    row.texts.append((field.column, id_of(field, token).encode()))
+    row.texts.append(id_of(field, token).encode())
+    row.text_columns.append(field.column)
 
 
 def _read_category(field: FieldTable, token: object, row: Row) -> None:
-    row.texts.append((field.column, text_of(field, token).encode()))
+    row.texts.append(text_of(field, token).encode())
+    row.text_columns.append(field.column)
 
 
 def _read_enum(field: FieldTable, token: object, row: Row) -> None:
@@ -198,7 +207,7 @@ def _read_enum(field: FieldTable, token: object, row: Row) -> None:
 
 def _read_country(field: FieldTable, token: object, row: Row) -> None:
     text = text_of(field, token)
-    if _COUNTRY.fullmatch(text) is None:
+    if _is_country(text) is None:
         row.counted.append((field.name, "undeclared"))
         return
     row.words[field.column] = ord(text[0]) << 8 | ord(text[1])

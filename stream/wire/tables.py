@@ -8,12 +8,13 @@ and sent fields are read alike.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fraudstream.rules.bundle import Field, Schema, Type
 from fraudstream.stream.wire.codes import Unreadable
 from fraudstream.stream.wire.iso4217 import DECIMALS
-from fraudstream.stream.wire.readers import ABSENT, READERS, FieldTable, Place, Row, amount_of
+from fraudstream.stream.wire.readers import ABSENT, ID_CHARS, READERS, FieldTable, Place, Row, amount_of
 from fraudstream.stream.wire.tokens import FloatText, IntText
 
 MAX_ID_CHARS = 128
@@ -41,6 +42,8 @@ class MoneyTable:
 
     field: FieldTable
     currency: FieldTable
+    twin: FieldTable | None
+    """An earlier field that reads the same member in the same way (`txn.amount_original`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +57,12 @@ class SchemaTables:
     """Field name -> token of constant fields: the object behind the last node."""
     fields: tuple[FieldTable, ...]
     """In the schema's order."""
-    plain: tuple[FieldTable, ...]
-    """Fields with one member and nothing else to look at."""
+    plain: tuple[tuple[FieldTable, int, str, TextTest | None, bool], ...]
+    """(field, node, member, test, needed) of fields with one member and nothing else to look at.
+
+    Most members are texts: one that passes ``test`` is its own value, all else goes to the reader.
+    Only ``needed`` fields may make a record incomplete.
+    """
     money: tuple[MoneyTable, ...]
     geo: tuple[FieldTable, ...]
     chains: tuple[tuple[str, tuple[tuple[int, str], ...]], ...]
@@ -65,6 +72,9 @@ class SchemaTables:
     event_time: FieldTable | None
     text_columns: tuple[int, ...]
     """First columns of ids and categories."""
+
+
+TextTest = Callable[[str], object]
 
 
 class _Trie:
@@ -168,6 +178,30 @@ def _currency(schema: Schema, field: Field, tables: dict[str, FieldTable]) -> Fi
     return table
 
 
+def _text_test(field: Field, table: FieldTable) -> TextTest | None:
+    """Return a test that is true for texts which need no further look."""
+    if field.type is Type.ID:
+        return re.compile(ID_CHARS + f"{{1,{table.max_chars}}}").fullmatch
+    return len if field.type is Type.CATEGORY else None  # an empty category takes the long way
+
+
+def _money_tables(schema: Schema, tables: dict[str, FieldTable]) -> tuple[MoneyTable, ...]:
+    made: list[MoneyTable] = []
+    for field in schema.fields:
+        if field.type is not Type.MONEY:
+            continue
+        table, currency = tables[field.name], _currency(schema, field, tables)
+        twins = (
+            other.field
+            for other in made
+            if other.currency is currency
+            and (other.field.place, other.field.signed) == (table.place, table.signed)
+            and other.field.when_absent == table.when_absent
+        )
+        made.append(MoneyTable(table, currency, next(twins, None)))
+    return tuple(made)
+
+
 def compile_schema(schema: Schema) -> SchemaTables:
     """Prepare a schema for reading records.
 
@@ -209,8 +243,12 @@ def compile_schema(schema: Schema) -> SchemaTables:
         nodes=nodes,
         constants=constants,
         fields=tuple(tables.values()),
-        plain=tuple(t for f, t in typed if f.type not in (Type.MONEY, Type.GEO)),
-        money=tuple(MoneyTable(t, _currency(schema, f, tables)) for f, t in typed if f.type is Type.MONEY),
+        plain=tuple(
+            (t, t.place.node, t.place.member, _text_test(f, t), f.required or bool(f.required_for))
+            for f, t in typed
+            if f.type not in (Type.MONEY, Type.GEO)
+        ),
+        money=_money_tables(schema, tables),
         geo=tuple(t for f, t in typed if f.type is Type.GEO),
         chains=tuple(chains),
         event_id=tables.get(schema.event_id),
