@@ -1,0 +1,368 @@
+"""``features.yaml``: declared functions of earlier events, families expanded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+
+from fraudstream.rules.bundle import Agg, Feature, FeatureSet, Field, Schema, Slot, TimeSettings, Type
+from fraudstream.rules.compiler import shape as shapes
+from fraudstream.rules.compiler.canonical import digest, tidy
+from fraudstream.rules.compiler.expressions import checked, reads_zone, scope_of
+from fraudstream.rules.compiler.program import compile_outputs
+from fraudstream.rules.compiler.reader import Findings, ScalarNode
+from fraudstream.rules.compiler.schema import declared_name
+from fraudstream.rules.compiler.shape import Section
+from fraudstream.rules.compiler.slots import MODEL_SLOTS, feature_slots, field_slots
+from fraudstream.rules.compiler.source import did_you_mean, quoted
+from fraudstream.rules.compiler.types import Checked, Scope
+from fraudstream.rules.compiler.vocabulary import AGGREGATES, DAY_MS, FAMILY, FEATURE, TIME
+
+SECOND_MS, HOUR_MS = 1_000, 3_600_000
+WINDOW_MS_MAX = 400 * DAY_MS
+EXACT_MS_MAX = DAY_MS
+FEATURES_MAX = 5_000
+KEY_FIELDS_MAX = 4
+KEY_TYPES = (Type.ID, Type.CATEGORY, Type.COUNTRY, Type.ENUM, Type.INTEGER, Type.DATE)
+
+SUMMED = (Agg.SUM, Agg.MEAN, Agg.STD, Agg.MIN, Agg.MAX)
+"""Aggregates of one number."""
+POINTS = (Agg.FIRST, Agg.LAST)
+SINCE = (Agg.SINCE_FIRST, Agg.SINCE_LAST)
+WINDOWED = (Agg.COUNT, Agg.DISTINCT, *SUMMED)
+"""Aggregates that need a window."""
+_SUMMED_TYPES = (Type.MONEY, Type.DURATION, Type.INTEGER, Type.NUMBER)
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredFeatures:
+    """The features of a file with what messages and explanations need."""
+
+    feature_set: FeatureSet
+    slots: Mapping[str, Slot]
+    """Outputs by name."""
+    places: Mapping[str, ScalarNode]
+    """Feature name -> where it was declared (a family's for its members)."""
+    families: frozenset[str]
+    """Names that come from families."""
+    filters: tuple[Checked, ...]
+
+
+@dataclass(slots=True)
+class _Where:
+    """A feature's filter: index and canonical text."""
+
+    index: int
+    text: str
+
+
+class _Builder:
+    """Collects features in the file's order."""
+
+    def __init__(self, schema: Schema, zone: str, findings: Findings) -> None:
+        self.findings = findings
+        self.schema = schema
+        self.fields = {field.name: field for field in schema.fields}
+        self.scope: Scope = scope_of(schema, field_slots(schema), zone, frozenset({"fields"}))
+        self.features: list[Feature] = []
+        self.slots: dict[str, Slot] = {}
+        self.places: dict[str, ScalarNode] = {}
+        self.filters: dict[str, Checked] = {}
+        self.column = 0
+        self.taken = dict.fromkeys(self.fields, "a field")
+        self.taken.update((slot.name, "a model") for slot in MODEL_SLOTS)
+
+    def where(self, node: ScalarNode | None) -> _Where | None:
+        """Return the filter of an expression; equal texts share one."""
+        if node is None:
+            return None
+        found = checked(node, self.scope, self.findings)
+        if found is None:
+            return None
+        text = tidy(node.text) + (f" @{self.scope.zone}" if reads_zone(found) else "")
+        self.filters.setdefault(text, found)
+        return _Where(list(self.filters).index(text), text)
+
+    def add(self, feature: Feature, of: tuple[Field, ...], where: _Where | None, place: ScalarNode) -> None:
+        """Give a feature its columns and its hash."""
+        outputs = feature_slots(feature.name, feature.agg, of, self.column)
+        for name in dict.fromkeys([feature.name, *(slot.name for slot in outputs)]):
+            if name in self.taken:
+                hint = (
+                    "rename one of them"
+                    if len(of) < 2
+                    else "`first`/`last` name outputs by a field's last word"
+                )
+                self.findings.error(place, f"{quoted(name)} is already {self.taken[name]}", hint)
+                return
+        if len({slot.name for slot in outputs}) < len(outputs):
+            hint = "declare one feature for each"
+            self.findings.error(place, f"two fields of {quoted(feature.name)} end in the same word", hint)
+            return
+        for name in [feature.name, *(slot.name for slot in outputs)]:
+            self.taken[name] = "a feature"
+        definition = {
+            "agg": feature.agg.value,
+            "key": list(feature.key),
+            "of": list(feature.of),
+            "window_ms": feature.window_ms,
+            "where": None if where is None else where.text,
+            "exclude_current": feature.exclude_current,
+            "min_count": feature.min_count,
+            "max_distinct": feature.max_distinct,
+        }
+        where_index = None if where is None else where.index
+        feature = replace(feature, where=where_index, outputs=outputs, hash=digest(definition))
+        self.features.append(feature)
+        self.column += sum(slot.type.width for slot in outputs)
+        self.slots.update((slot.name, slot) for slot in outputs)
+        self.places[feature.name] = place
+
+
+def read_features(section: Section | None, schema: Schema, zone: str, findings: Findings) -> DeclaredFeatures:
+    """Return the features; those with errors are left out."""
+    builder = _Builder(schema, zone, findings)
+    time = TimeSettings()
+    families: set[str] = set()
+    if section is not None:
+        time = _read_time(section.section("time", TIME), findings)
+        for key, node in section.table("features"):
+            name = declared_name(key, "a feature", findings)
+            inner = Section.open(node, FEATURE, findings)
+            if name and inner is not None:
+                _read_feature(builder, name, key, inner)
+        before = len(builder.features)
+        for key, node in section.table("families"):
+            name = declared_name(key, "a family", findings)
+            inner = Section.open(node, FAMILY, findings)
+            if name and inner is not None:
+                _read_family(builder, name, key, inner)
+        families = {item.name for item in builder.features[before:]}
+        if len(builder.features) > FEATURES_MAX:
+            message = f"{len(builder.features):,} features, at most {FEATURES_MAX:,} are allowed"
+            findings.error(section.source, message, "declare fewer windows or aggregates")
+    filters = tuple(builder.filters.values())
+    feature_set = FeatureSet(
+        time=time,
+        features=tuple(builder.features),
+        words=builder.column,
+        filters=tuple(builder.filters),
+        filter_program=compile_outputs(filters) if filters and not findings.failed else None,
+        hash=digest({"time": asdict(time), "features": [item.hash for item in builder.features]}),
+    )
+    return DeclaredFeatures(feature_set, builder.slots, builder.places, frozenset(families), filters)
+
+
+def _read_time(section: Section | None, findings: Findings) -> TimeSettings:
+    base = TimeSettings()
+    if section is None:
+        return base
+    lateness = section.duration("allowed_lateness", 0, 30 * DAY_MS, base.allowed_lateness_ms)
+    skew = section.duration("max_skew", 0, DAY_MS, base.max_skew_ms)
+    dedup = section.duration("dedup", 0, 400 * DAY_MS, base.dedup_ms)
+    time = TimeSettings(
+        allowed_lateness_ms=lateness or 0,
+        max_skew_ms=skew or 0,
+        dedup_ms=dedup or 0,
+        max_events_per_key=section.integer("max_events_per_key", 1, 10_000_000, base.max_events_per_key),
+        trust_create_time=section.boolean("trust_create_time"),
+    )
+    if time.dedup_ms < time.allowed_lateness_ms:
+        message = (
+            f"`dedup` ({shapes.duration_text(time.dedup_ms)}) is shorter than "
+            f"`allowed_lateness` ({shapes.duration_text(time.allowed_lateness_ms)})"
+        )
+        findings.error(section.key("dedup"), message, "a late repeat would count twice")
+    return time
+
+
+def _read_feature(builder: _Builder, name: str, place: ScalarNode, section: Section) -> None:
+    agg = section.choice("agg", AGGREGATES, "")
+    where = builder.where(section.scalar("where"))
+    key = _key_fields(builder, section)
+    window = section.duration("window", SECOND_MS, WINDOW_MS_MAX, None)
+    if not agg or not key:
+        return
+    kind = Agg(agg)
+    if section.has("of") and kind in (Agg.COUNT, *SINCE):
+        hint = "use `distinct` to count values" if kind is Agg.COUNT else ""
+        builder.findings.error(section.key("of"), f"`{agg}` has no `of`", hint)
+        return
+    of = _of_fields(builder, section, (kind,))
+    if kind not in (Agg.COUNT, *SINCE) and not of:
+        if section.node("of") is None:
+            builder.findings.error(section.source, f"`{agg}` needs `of`", "name the field that is aggregated")
+        return
+    if not _check_options(builder, section, (kind,)) or not _check_window(builder, section, kind, window):
+        return
+    builder.add(_feature(section, name, kind, key, of, window), of, where, place)
+
+
+def _read_family(builder: _Builder, name: str, place: ScalarNode, section: Section) -> None:
+    findings = builder.findings
+    allowed = tuple(item.value for item in WINDOWED)
+    kinds: list[Agg] = []
+    for node in section.words("agg"):
+        if node.text in AGGREGATES and node.text not in allowed:
+            findings.error(node, f"`{node.text}` can not be in a family", "declare it under `features`")
+        elif shapes.choice(node, "an item of `agg`", allowed, findings) is not None:
+            kinds.append(Agg(node.text))
+    wheres: list[tuple[str, _Where | None]] = []
+    for label, value in section.table("where"):
+        text = shapes.scalar(value, f"`{label.text}`", findings)
+        if shapes.name(label, "the name of a condition", findings):
+            wheres.append((f"_{label.text}", builder.where(text)))
+    if not section.has("where"):
+        wheres = [("", None)]
+    windows = [
+        (node, shapes.duration(node, "an item of `window`", SECOND_MS, WINDOW_MS_MAX, findings))
+        for node in section.words("window")
+    ]
+    if not windows:
+        findings.error(section.source, "a family needs `window`", "e.g. `[10m, 1h, 24h]`")
+    key = _key_fields(builder, section)
+    of = _of_fields(builder, section, tuple(kinds))
+    needs_of = [kind for kind in kinds if kind is not Agg.COUNT]
+    if needs_of and section.node("of") is None:
+        findings.error(section.source, f"`{needs_of[0]}` needs `of`", "name the field that is aggregated")
+    if not _check_options(builder, section, tuple(kinds)) or not key or (needs_of and not of):
+        return
+    for kind in kinds:
+        for label, where in wheres:
+            for node, window in windows:
+                if window is None or (label and where is None):
+                    continue
+                full = f"{name}_{kind.value}{label}_{node.text}"
+                if shapes.NAME.fullmatch(full) is None or len(full) > shapes.NAME_CHARS_MAX:
+                    findings.error(place, f"{quoted(full)} is not a name", "use shorter words")
+                elif _check_window(builder, section, kind, window, node):
+                    fields = () if kind is Agg.COUNT else of
+                    builder.add(_feature(section, full, kind, key, fields, window), fields, where, place)
+
+
+def _feature(
+    section: Section, name: str, kind: Agg, key: tuple[str, ...], of: tuple[Field, ...], window: int | None
+) -> Feature:
+    exclude = section.choice("current", ("include", "exclude"), "include") == "exclude" or kind in SINCE
+    return Feature(
+        name=name,
+        agg=kind,
+        key=key,
+        of=tuple(field.name for field in of),
+        window_ms=window,
+        exclude_current=exclude,
+        min_count=section.integer("min_count", 1, 100_000, 0),
+        max_distinct=section.integer("max", 1, 10_000, 0) if kind is Agg.DISTINCT else 0,
+    )
+
+
+def _key_fields(builder: _Builder, section: Section) -> tuple[str, ...]:
+    out: dict[str, None] = {}
+    bad = False
+    for node in section.words("key"):
+        field = builder.fields.get(node.text)
+        if field is None:
+            hint = did_you_mean(node.text, builder.fields)
+            builder.findings.error(node, f"`key` names the unknown field {quoted(node.text)}", hint)
+        elif field.type not in KEY_TYPES:
+            expected = ", ".join(f"`{item}`" for item in KEY_TYPES)
+            builder.findings.error(
+                node, f"`{field.name}` is `{field.type}` and can not be a key", f"expected {expected}"
+            )
+        elif field.name in out:
+            builder.findings.error(node, f"`key` names `{field.name}` twice")
+        else:
+            out[field.name] = None
+            continue
+        bad = True
+    if len(out) > KEY_FIELDS_MAX:
+        builder.findings.error(section.key("key"), f"`key` has {len(out)} fields, at most {KEY_FIELDS_MAX}")
+        bad = True
+    return () if bad else tuple(out)
+
+
+def _of_fields(builder: _Builder, section: Section, kinds: tuple[Agg, ...]) -> tuple[Field, ...]:
+    """Return the fields of ``of`` if every aggregate of ``kinds`` can take them."""
+    nodes = section.words("of")
+    out: list[Field] = []
+    for node in nodes:
+        field = builder.fields.get(node.text)
+        if field is None:
+            hint = did_you_mean(node.text, builder.fields)
+            builder.findings.error(node, f"`of` names the unknown field {quoted(node.text)}", hint)
+            continue
+        problem, hint = "", ""
+        for kind in kinds:
+            problem, hint = _of_problem(kind, field)
+            if problem:
+                builder.findings.error(node, problem, hint)
+                break
+        if not problem:
+            out.append(field)
+    single = [kind for kind in kinds if kind not in POINTS]
+    if len(nodes) > 1 and single:
+        builder.findings.error(
+            section.key("of"), f"`{single[0]}` has one field in `of`", "declare one feature each"
+        )
+        return ()
+    return tuple(out) if len(out) == len(nodes) else ()
+
+
+def _of_problem(kind: Agg, field: Field) -> tuple[str, str]:
+    if kind is Agg.COUNT or kind in SINCE:
+        return "", ""
+    if field.type is Type.MONEY and not field.convert:
+        return (
+            f"`{field.name}` is kept in its own currency and can not be aggregated",
+            "use a converted amount",
+        )
+    if kind in SUMMED and field.type not in _SUMMED_TYPES:
+        expected = ", ".join(f"`{item}`" for item in _SUMMED_TYPES)
+        return f"`{kind}` of `{field.name}`, which is `{field.type}`", f"expected {expected}"
+    if kind in SUMMED and field.type is Type.NUMBER and not field.decimals:
+        return f"`{field.name}` is a number without `decimals`", "say in schema.yaml how many digits count"
+    if kind is Agg.DISTINCT and field.type is Type.GEO:
+        return f"`distinct` of `{field.name}`, which is `geo`", "count a city or country"
+    return "", ""
+
+
+def _check_options(builder: _Builder, section: Section, kinds: tuple[Agg, ...]) -> bool:
+    findings = builder.findings
+    before = len(findings.items)
+    if Agg.DISTINCT in kinds and section.node("max") is None:
+        findings.error(
+            section.source, "`distinct` needs `max`", "the highest count that matters, e.g. `max: 100`"
+        )
+    if section.has("max") and Agg.DISTINCT not in kinds:
+        findings.error(section.key("max"), "`max` belongs to `distinct`", "remove it")
+    since = [kind for kind in kinds if kind in SINCE]
+    if since and section.choice("current", ("include", "exclude"), "exclude") == "include":
+        findings.error(
+            section.key("current"), f"`{since[0]}` never counts the event itself", "remove `current`"
+        )
+    return len(findings.items) == before
+
+
+def _check_window(
+    builder: _Builder, section: Section, kind: Agg, window: int | None, node: ScalarNode | None = None
+) -> bool:
+    findings = builder.findings
+    if window is None:
+        if section.node("window") is not None:
+            return False
+        if kind in WINDOWED:
+            findings.error(section.source, f"`{kind}` needs `window`", "e.g. `window: 24h`")
+            return False
+        return True
+    given = section.scalar("resolution")
+    if given is not None and given.text != "exact":
+        findings.error(
+            given, f"`resolution` was {quoted(given.text)}", "only `exact` is possible until panes exist"
+        )
+        return False
+    if window > EXACT_MS_MAX and given is None:
+        where = node or section.key("window")
+        hint = "add `resolution: exact`, the only one until panes exist"
+        findings.error(where, f"the window {shapes.duration_text(window)} is longer than 24h", hint)
+        return False
+    return True

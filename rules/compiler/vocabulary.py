@@ -1,0 +1,286 @@
+"""Every key that rule files may contain, with the line that editors show for it.
+
+The readers check files against these shapes, ``jsonschema.py`` publishes them. ``later`` names keys of
+the language that this version does not evaluate yet; giving one is an error that says so.
+"""
+
+from __future__ import annotations
+
+from fraudstream.rules.bundle import Agg
+from fraudstream.rules.compiler.shape import Either, Key, Listed, Mapped, Shape, Word
+
+API_VERSION = "fraudstream/v1"
+DAY_MS = 86_400_000
+
+FIELD_TYPES = (
+    "number", "integer", "money", "time", "date", "bool", "enum", "category", "country", "id", "geo",
+    "duration",
+)  # fmt: skip
+LIST_TYPES = ("category", "id", "country", "enum", "number", "integer", "money", "money_rate")
+CLASSES = ("public", "internal", "personal", "secret")
+SEVERITIES = ("low", "medium", "high", "critical")
+ACTIONS = ("none", "pass", "alert", "block")
+OVERRIDES = ("allowed", "never")
+STATES = ("draft", "shadow", "live", "retired")
+COMBINES = ("sum", "max")
+AGGREGATES = tuple(item.value for item in Agg)
+
+TEXT, NAME, EXPRESSION = Word("text"), Word("name"), Word("expression")
+BOOLEAN, DURATION, DATE, CONSTANT = Word("boolean"), Word("duration"), Word("date"), Word("constant")
+
+
+def _whole(low: int, high: int) -> Word:
+    return Word("integer", minimum=low, maximum=high)
+
+
+def _one_of(*values: str) -> Word:
+    return Word("text", values)
+
+
+_HEAD = {
+    "apiVersion": Key(f"Version of the language: `{API_VERSION}`.", _one_of(API_VERSION), required=True),
+}
+
+
+def _document(kind: str, title: str, keys: dict[str, Key], later: frozenset[str] = frozenset()) -> Shape:
+    head = _HEAD | {"kind": Key(f"What this file declares: `{kind}`.", _one_of(kind), required=True)}
+    return Shape(title, head | keys, later)
+
+
+FIELD = Shape(
+    "a field",
+    {
+        "path": Key(
+            "JSON member, `a.b` for a nested one; latitude and longitude for `geo`.",
+            Either((TEXT, Listed(TEXT))),
+        ),
+        "type": Key("Type of the values.", _one_of(*FIELD_TYPES), required=True),
+        "required": Key("Whether a record without it is rejected.", BOOLEAN),
+        "required_for": Key("Event types whose records need it.", Listed(TEXT, or_one=True)),
+        "default": Key("Value of records that do not have it.", TEXT),
+        "const": Key("Value of all records; there is no path.", TEXT),
+        "from": Key(
+            "JSON types of an id: `[string, integer]` reads an integer as its digits.",
+            Listed(_one_of("string", "integer"), or_one=True),
+        ),
+        "values": Key("Values of an enum.", Listed(TEXT)),
+        "signed": Key("Whether amounts may be negative.", BOOLEAN),
+        "currency": Key("JSON member or field that holds the currency of this money.", TEXT),
+        "convert": Key(
+            "Whether the amount is converted to the base currency (default) or kept as sent.", BOOLEAN
+        ),
+        "decimals": Key("Digits behind the point that count in windows (`number`).", _whole(1, 9)),
+        "class": Key("Personal-data class.", _one_of(*CLASSES)),
+        "max_chars": Key("Longest id or category that is accepted.", _whole(1, 128)),
+    },
+)
+SCHEMA = _document(
+    "Schema",
+    "a schema",
+    {
+        "base_currency": Key("Currency in which amounts are compared and added.", TEXT, required=True),
+        "partition_key": Key("Field by which the input topic is keyed.", NAME, required=True),
+        "fields": Key("Fields of an event by name.", Mapped(FIELD), required=True),
+    },
+)
+
+TIME = Shape(
+    "`time`",
+    {
+        "allowed_lateness": Key("How far an event may be behind the newest and still count.", DURATION),
+        "max_skew": Key("How far an event may be ahead of its Kafka timestamp.", DURATION),
+        "dedup": Key("How long a transaction id is remembered; at least `allowed_lateness`.", DURATION),
+        "max_events_per_key": Key("Events kept per key.", _whole(1, 10_000_000)),
+        "trust_create_time": Key("Accept producers' timestamps (CreateTime) on the input topic.", BOOLEAN),
+    },
+    frozenset({"max_state_bytes"}),
+)
+FEATURE = Shape(
+    "a feature",
+    {
+        "agg": Key("Aggregate.", _one_of(*AGGREGATES), required=True),
+        "of": Key("Field that is aggregated; several for `first` and `last`.", Listed(NAME, or_one=True)),
+        "key": Key(
+            "Field whose events belong together, or several.", Listed(NAME, or_one=True), required=True
+        ),
+        "window": Key("How far back events count, e.g. `10m`, `24h`, `30d`.", DURATION),
+        "where": Key("Only events for which this condition on their own fields is true.", EXPRESSION),
+        "current": Key("Whether the event itself counts.", _one_of("include", "exclude")),
+        "min_count": Key("With fewer events the value is missing.", _whole(1, 100_000)),
+        "max": Key("Highest count of `distinct`.", _whole(1, 10_000)),
+        "resolution": Key("Exact to the event; needed beyond 24 hours.", _one_of("exact")),
+    },
+    frozenset({"half_life"}),
+)
+FAMILY = Shape(
+    "a family",
+    dict(FEATURE.keys)
+    | {
+        "agg": Key("Aggregates.", Listed(_one_of(*AGGREGATES), or_one=True), required=True),
+        "of": Key("Field that is aggregated (`count` does not need it).", NAME),
+        "window": Key("Windows.", Listed(DURATION, or_one=True)),
+        "where": Key("Named conditions: one feature for each.", Mapped(EXPRESSION)),
+    },
+    FEATURE.later,
+)
+FEATURES = _document(
+    "Features",
+    "a features file",
+    {
+        "time": Key("How lateness, skew and duplicates are judged.", TIME),
+        "features": Key("Features by name.", Mapped(FEATURE)),
+        "families": Key("Groups of features: `<family>_<agg>[_<where>]_<window>`.", Mapped(FAMILY)),
+    },
+)
+
+ITEM = Shape(
+    "a list item",
+    {
+        "value": Key("The item.", CONSTANT, required=True),
+        "until": Key("The item counts for events before this date or time.", DATE),
+    },
+)
+LIST = Shape(
+    "a list",
+    {
+        "type": Key("Type of the items.", _one_of(*LIST_TYPES), required=True),
+        "items": Key(
+            "The items, each with an optional end; for `money_rate` currency: rate.",
+            Either((Listed(Either((CONSTANT, ITEM))), Mapped(Word("decimal")))),
+            required=True,
+        ),
+    },
+    frozenset({"source", "revision"}),
+)
+LISTS = _document("Lists", "a lists file", {"lists": Key("Lists by name.", Mapped(LIST), required=True)})
+
+TYPOLOGY = Shape(
+    "a typology",
+    {
+        "combine": Key("How scores of matched rules add up.", _one_of(*COMBINES), required=True),
+        "alert_at": Key("Total from which the decision is `alert`.", _whole(1, 100)),
+        "block_at": Key("Total from which the decision is `block`.", _whole(1, 100)),
+    },
+)
+BAND = Shape(
+    "a model band",
+    {
+        "at": Key("Score from which the action is taken, 0 to 1.", Word("decimal"), required=True),
+        "action": Key("What to do.", _one_of("alert", "block"), required=True),
+    },
+)
+POLICY = Shape(
+    "a policy",
+    {
+        "language": Key("Language of reason texts.", TEXT),
+        "timezone": Key("Time zone of bare dates outside rule sets.", TEXT),
+        "model_bands": Key("Thresholds of the champion's score.", Listed(BAND)),
+    },
+    frozenset({"fallback", "deadline", "alert_budget", "control_group"}),
+)
+TYPOLOGIES = _document(
+    "Typologies",
+    "a typologies file",
+    {
+        "typologies": Key("Groups of rules by name.", Mapped(TYPOLOGY)),
+        "policy": Key("From scores to decisions.", POLICY),
+    },
+)
+
+DEFAULTS = Shape(
+    "`defaults`",
+    {
+        "owner": Key("Who answers for rules without an own owner.", TEXT),
+        "timezone": Key("Zone of bare dates and of hours and weekdays in conditions.", TEXT),
+    },
+)
+PARAM = Shape(
+    "a param",
+    {
+        "value": Key("The value.", CONSTANT, required=True),
+        "min": Key("Lowest value that may be set.", CONSTANT),
+        "max": Key("Highest value that may be set.", CONSTANT),
+    },
+    frozenset({"by_segment", "by"}),
+)
+MODE = Shape(
+    "`mode`",
+    {"state": Key("Life of the rule.", _one_of(*STATES), required=True)},
+    frozenset({"percent", "by"}),
+)
+EFFECTIVE = Shape(
+    "`effective`",
+    {
+        "from": Key("First instant, on the event's time.", DATE),
+        "until": Key("End, not included, on the event's time.", DATE),
+    },
+)
+EXPECT = Shape(
+    "`expect`",
+    {
+        "match": Key("Whether the rule matches.", _one_of("true", "false", "unknown")),
+        "action": Key(
+            "`given`: the rule's action, `none` without a match; `event`: the decision.", _one_of(*ACTIONS)
+        ),
+        "score": Key("The rule's score, 0 without a match.", _whole(0, 100)),
+        "reason": Key("The reason text in the policy's language.", TEXT),
+    },
+)
+ANY_MEMBER = Either((CONSTANT, Mapped(CONSTANT)))
+TEST = Shape(
+    "a test",
+    {
+        "name": Key("What the test shows.", TEXT, required=True),
+        "given": Key(
+            "Values of names; what is left out is missing.", Mapped(Either((CONSTANT, Listed(CONSTANT))))
+        ),
+        "history": Key(
+            "Earlier events by JSON members, each `at` an offset like `-9m`.", Listed(Mapped(ANY_MEMBER))
+        ),
+        "event": Key("The event to decide, by JSON members.", Mapped(ANY_MEMBER)),
+        "expect": Key("What must come out.", EXPECT, required=True),
+    },
+    frozenset({"lists", "params"}),
+)
+RULE = Shape(
+    "a rule",
+    {
+        "id": Key("Stable name, never reused.", NAME, required=True),
+        "title": Key("What the rule finds, in one line.", TEXT, required=True),
+        "severity": Key("How bad a match is; orders reasons.", _one_of(*SEVERITIES), required=True),
+        "typology": Key("Group whose scores add up.", NAME),
+        "on": Key("Event types.", Listed(TEXT, or_one=True), required=True),
+        "params": Key("Thresholds by name, with bounds.", Mapped(PARAM)),
+        "conditions": Key("Named parts of `when`.", Mapped(EXPRESSION)),
+        "when": Key("The condition; only `true` matches.", EXPRESSION, required=True),
+        "action": Key("What a match asks for (default `none`: score only).", _one_of(*ACTIONS)),
+        "override": Key("`never`: no pass rule may undo this block.", _one_of(*OVERRIDES)),
+        "score": Key("Points for the typology.", _whole(0, 100)),
+        "priority": Key("Order of reasons among equals, high first.", _whole(-1_000_000, 1_000_000)),
+        "mode": Key("Whether the rule decides, only counts, or rests.", MODE),
+        "effective": Key("When the rule is in force.", EFFECTIVE),
+        "reason": Key(
+            "Text for analysts and customers by language, with `{name}` placeholders.", Mapped(TEXT)
+        ),
+        "owner": Key("Who answers for the rule.", TEXT),
+        "was": Key("Earlier ids of the rule.", Listed(NAME, or_one=True)),
+        "tests": Key("Examples that are checked at load.", Listed(TEST)),
+    },
+    frozenset({"sequence", "table", "exceptions", "limits", "suppress", "on_missing", "features"}),
+)
+RULE_SET = _document(
+    "RuleSet",
+    "a rule set",
+    {
+        "defaults": Key("Owner and zone of all rules of the file.", DEFAULTS),
+        "rules": Key("The rules.", Listed(RULE), required=True),
+    },
+)
+
+DOCUMENTS = {
+    "Schema": SCHEMA,
+    "Features": FEATURES,
+    "Lists": LISTS,
+    "Typologies": TYPOLOGIES,
+    "RuleSet": RULE_SET,
+}
