@@ -1,0 +1,83 @@
+"""Money to the base currency: exact products, rounded once, half to even."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fraudstream.rules.bundle import Field, Rates, Type
+from fraudstream.stream.wire.iso4217 import DECIMALS
+from fraudstream.stream.wire.types import I64, Batch
+
+MAX_BASE_MINOR: Final = 10**15
+"""Largest converted amount: sums of thousands of them stay inside int64; beyond it the money is missing."""
+_INT64_ROOM: Final = 2**62
+
+
+def _half_even(product: int, divisor: int) -> int:
+    quotient, rest = divmod(product, divisor)
+    return quotient + (2 * rest > divisor or (2 * rest == divisor and quotient % 2 == 1))
+
+
+def _scale(minor: I64, factor: int, divisor: int) -> tuple[I64, NDArray[np.bool_]]:
+    """Return round(minor x factor / divisor) and where that is within the limit."""
+    # 10^13 minor units at most: most products fit into int64; the rest go through Python's integers.
+    largest = int(np.abs(minor).max(initial=0))
+    if largest * factor <= _INT64_ROOM and divisor <= _INT64_ROOM // 2:
+        product = minor * factor
+        quotient = product // divisor
+        twice = 2 * (product - quotient * divisor)
+        scaled = quotient + ((twice > divisor) | ((twice == divisor) & (quotient % 2 == 1)))
+        return scaled, np.abs(scaled) <= MAX_BASE_MINOR
+    exact = [_half_even(value * factor, divisor) for value in minor.tolist()]
+    fits = np.array([abs(value) <= MAX_BASE_MINOR for value in exact], np.bool_)
+    return np.array([v if ok else 0 for v, ok in zip(exact, fits, strict=True)], np.int64), fits
+
+
+def _codes(batch: Batch, field: Field) -> tuple[I64, NDArray[np.bool_]]:
+    """Return each row's currency as three bytes in one integer, and which rows have money at all."""
+    currency = batch.schema.field(field.currency or "")
+    present = batch.state[field.column] != 0
+    start = np.where(present, batch.start[currency.column], 0).astype(np.int64)
+    letters = batch.buffer[start[:, None] + np.arange(3)].astype(np.int64)
+    return letters[:, 0] << 16 | letters[:, 1] << 8 | letters[:, 2], present
+
+
+def to_base(batch: Batch, rates: Rates) -> NDArray[np.bool_]:
+    """Convert money fields with ``convert`` to minor units of the base currency, in place.
+
+    A rate is base currency in major units for one major unit of the other. Amounts without a rate,
+    or beyond `MAX_BASE_MINOR` after conversion, become missing.
+
+    Returns:
+        bool [n]: rows with an amount whose currency has no rate.
+    """
+    schema = batch.schema
+    base = int.from_bytes(schema.base_currency.encode(), "big")
+    base_decimals = DECIMALS[schema.base_currency]
+    no_rate = np.zeros(len(batch), np.bool_)
+    for field in schema.fields:
+        if field.type is not Type.MONEY or not field.convert:
+            continue
+        codes, present = _codes(batch, field)
+        foreign = present & (codes != base)
+        if not foreign.any():
+            continue
+        value, state = batch.value[field.column], batch.state[field.column]
+        for code in np.unique(codes[foreign]).tolist():
+            name = code.to_bytes(3, "big").decode()
+            rows = np.flatnonzero(foreign & (codes == code))
+            rate = rates.items.get(name)
+            if rate is None:
+                no_rate[rows] = True
+                fits = np.zeros(len(rows), np.bool_)
+            else:
+                numerator, places = rate
+                shift = places + DECIMALS[name] - base_decimals
+                factor, divisor = numerator * 10 ** max(0, -shift), 10 ** max(0, shift)
+                value[rows], fits = _scale(value[rows], factor, divisor)
+            lost = rows[~fits]
+            value[lost] = state[lost] = 0
+    return no_rate
