@@ -102,13 +102,13 @@ class _Writer:
         texts = _reason_list(reasons, MAX_DECISION_BYTES - len(bare.encode()))
         return (plain % (transaction_id, score, texts, models, event_time, offset, flags, "")).encode()
 
-    def malformed(self, rejected: Rejected, offset: int) -> bytes:
+    def malformed(self, rejected: Rejected, offset: int, decision: Decision) -> bytes:
         """Return the decision about a record that could not be read: alert, for somebody to look at."""
         text = f"{rejected.code} {rejected.field}" if rejected.field else rejected.code
         transaction_id = "null" if rejected.transaction_id is None else _escape(rejected.transaction_id)
         event_time = "null" if rejected.event_time is None else str(rejected.event_time)
         return self.reasoned(
-            Decision.ALERT,
+            decision,
             (("malformed", text),),
             transaction_id,
             0,
@@ -141,11 +141,18 @@ def _times(batch: Batch) -> list[object]:
 
 
 def encode(
-    source: Slice, batch: Batch, outcome: Outcome, versions: Versions, rows: I32 | None = None
+    source: Slice,
+    batch: Batch,
+    outcome: Outcome,
+    versions: Versions,
+    rows: I32 | None = None,
+    *,
+    malformed: Decision = Decision.ALERT,
 ) -> Encoded:
     """Write the decisions of slice rows ``rows`` (None: all) in that order, unreadable records included.
 
     ``batch`` and ``outcome`` are of the whole slice. Duplicates have no reasons and no models.
+    ``malformed`` is the decision about unreadable records (pass in shadow mode).
     """
     writer = _Writer(source.partition, versions)
     wanted = np.arange(len(source)) if rows is None else rows
@@ -159,7 +166,7 @@ def encode(
     records: list[bytes] = []
     for row, at, offset in places:
         if at < 0:
-            records.append(writer.malformed(rejected[row], offset))
+            records.append(writer.malformed(rejected[row], offset, malformed))
             continue
         flag, micro = flags[at], champion[at]
         models = "" if micro < 0 else f'"champion":{micro // 1_000_000}.{micro % 1_000_000:06d}'
@@ -167,8 +174,8 @@ def encode(
         listed = writer.flag_list(flag) if flag else "[]"
         if flag & _DUPLICATE:
             models, tail = "", f',"duplicate_of":"{source.partition}:{first[at]}"'
-        elif at in reasons and reasons[at]:
-            decision = decisions[at], reasons[at], ids[at], scores[at], models, str(times[at]), offset, listed
+        elif why := reasons.get(at):
+            decision = decisions[at], why, ids[at], scores[at], models, str(times[at]), offset, listed
             records.append(writer.reasoned(*decision))
             continue
         text = plain[decisions[at]] % (ids[at], scores[at], "[]", models, times[at], offset, listed, tail)
