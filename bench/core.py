@@ -107,7 +107,9 @@ def measure(pipeline: Pipeline, source: Sequence[Slice], batch: int, steps: Sequ
     return CoreRun(batch, n, step_us, decided, statistics.median(rounds), tuple(rounds[:5]))
 
 
-def run(workload: Workload, history: int, count: int, batches: Sequence[int]) -> tuple[list[Table], dict[str, object]]:
+def run(
+    workload: Workload, history: int, count: int, batches: Sequence[int]
+) -> tuple[list[Table], dict[str, object]]:
     """Fill state with ``history`` events, then time ``count`` events for each batch size."""
     pipeline = build(workload)
     pipeline.warm()

@@ -11,14 +11,12 @@ import argparse
 import json
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from fraudstream.bench.processes import Process, running_worker
 from fraudstream.bench.traffic import generator
 from fraudstream.stream.errors import BadUse, FraudstreamError
 from fraudstream.stream.localkafka import LocalKafka
@@ -47,7 +46,9 @@ MAX_RATE = 5000
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `demo`."""
     parser.epilog = "example: fraudstream demo --duration 20s --rate 500 --json summary.json"
-    parser.add_argument("--duration", default="30s", help="how long live traffic runs, e.g. 20s or 5m (default 30s)")
+    parser.add_argument(
+        "--duration", default="30s", help="how long live traffic runs, e.g. 20s or 5m (default 30s)"
+    )
     parser.add_argument("--rate", type=int, default=300, help="live transactions per second (default 300)")
     parser.add_argument("--seed", type=int, default=7, help="seed of the traffic (default 7)")
     parser.add_argument("--json", metavar="F", help="write the final summary to this file")
@@ -141,49 +142,20 @@ def traffic(seed: int, live: int) -> Iterator[tuple[bytes, bytes]]:
         yield from zip(chunk.keys, chunk.values, strict=True)
 
 
-@contextmanager
-def running_worker(bootstrap: str, home: Path, group: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `fraudstream worker` as core banking's operations would; stop it with SIGTERM."""
-    env = os.environ | {
-        "FRAUDSTREAM_BROKER": bootstrap,
-        "FRAUDSTREAM_START": "earliest",
-        "FRAUDSTREAM_STATE_DIR": str(home / "state"),
-        "FRAUDSTREAM_APP_ID": group,
-        "FRAUDSTREAM_METRICS_PORT": "0",
-    }
-    log = home / "worker.log"
-    with log.open("wb") as sink:
-        worker = subprocess.Popen(  # noqa: S603 our own console script
-            [sys.executable, "-m", "fraudstream.stream.cli", "worker"], env=env, stdout=sink, stderr=sink
-        )
-        try:
-            yield worker
-            worker.send_signal(signal.SIGTERM)
-            if worker.wait(30) != 0:
-                raise FraudstreamError(f"the worker stopped with exit code {worker.returncode}:\n{_tail(log)}")
-        finally:
-            if worker.poll() is None:
-                worker.kill()
-                worker.wait()
-
-
-def _tail(path: Path, lines: int = 30) -> str:
-    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
-
-
-def _wait_for_history(reader: DecisionReader, worker: subprocess.Popen[bytes], log: Path, console: Console) -> None:
+def _wait_for_history(reader: DecisionReader, worker: Process, console: Console) -> None:
     last = -1
     begin = time.monotonic()
-    with console.status("worker is starting (the first start compiles the kernels, about a minute)") as status:
+    with console.status(
+        "worker is starting (the first start compiles the kernels, about a minute)"
+    ) as status:
         while reader.history.total < HISTORY_EVENTS:
-            if worker.poll() is not None:
-                raise FraudstreamError(f"the worker stopped with exit code {worker.returncode}:\n{_tail(log)}")
+            worker.check()
             if reader.history.total != last:
                 last = reader.history.total
                 begin = time.monotonic()
                 status.update(f"history: {last:,} of {HISTORY_EVENTS:,} transactions decided")
             if time.monotonic() - begin > 300:
-                raise FraudstreamError(f"the worker has decided nothing for five minutes:\n{_tail(log)}")
+                raise FraudstreamError(f"the worker has decided nothing for five minutes:\n{worker.tail()}")
             time.sleep(0.1)
 
 
@@ -202,7 +174,9 @@ def _view(reader: DecisionReader, begin: float, duration_s: float, sent: int) ->
     grid.add_row("top reasons", top or "none yet")
     for decision in list(live.recent)[-3:]:
         first = decision["reasons"][0]["text"] if decision["reasons"] else ", ".join(decision["flags"])
-        grid.add_row(decision["decision"], f"{decision['transaction_id']}  score {decision['score']}  {first}")
+        grid.add_row(
+            decision["decision"], f"{decision['transaction_id']}  score {decision['score']}  {first}"
+        )
     return grid
 
 
@@ -221,7 +195,12 @@ def _summary(reader: DecisionReader, elapsed_s: float, sent: int) -> dict[str, A
 
 
 def _send_live(
-    producer: Producer, topic: str, events: list[tuple[bytes, bytes]], rate: int, sent: dict[int, float], stop: threading.Event
+    producer: Producer,
+    topic: str,
+    events: list[tuple[bytes, bytes]],
+    rate: int,
+    sent: dict[int, float],
+    stop: threading.Event,
 ) -> None:
     """Produce at fixed times; note when each offset was handed to Kafka."""
     begin = time.monotonic()
@@ -256,23 +235,26 @@ def run(args: argparse.Namespace) -> int:
             console.print(f"broker      Apache Kafka on {bootstrap}")
         topics = create_topics(bootstrap, partitions=1, prefix=prefix)
         live = int(duration_s * args.rate)
-        console.print(f"bank        {ACCOUNTS:,} accounts; {HISTORY_EVENTS:,} events of history, {live:,} live")
+        console.print(
+            f"bank        {ACCOUNTS:,} accounts; {HISTORY_EVENTS:,} events of history, {live:,} live"
+        )
         events = list(traffic(args.seed, live))
         producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0, "enable.idempotence": True})
         for key, value in events[:HISTORY_EVENTS]:
             producer.produce(topics.transactions, value, key=key, partition=0)
             producer.poll(0)
         producer.flush()
-        worker = stack.enter_context(running_worker(bootstrap, home, f"fraudstream-demo-{os.getpid()}"))
+        worker = stack.enter_context(running_worker(bootstrap, home, f"demo-{os.getpid()}", prefix))
         sent: dict[int, float] = {}
         reader = DecisionReader(bootstrap, topics.decisions, sent, HISTORY_EVENTS)
         reader.start()
         stack.callback(reader.close)
-        _wait_for_history(reader, worker, home / "worker.log", console)
+        _wait_for_history(reader, worker, console)
         console.print(f"worker      ready; {HISTORY_EVENTS:,} transactions of history decided")
         begin = time.monotonic()
         sender = threading.Thread(
-            target=_send_live, args=(producer, topics.transactions, events[HISTORY_EVENTS:], args.rate, sent, stop)
+            target=_send_live,
+            args=(producer, topics.transactions, events[HISTORY_EVENTS:], args.rate, sent, stop),
         )
         sender.start()
         with Live(console=console, refresh_per_second=4, transient=True) as screen:

@@ -65,9 +65,19 @@ def _w1a_features() -> dict[str, tuple[str, str]]:
                 f"agg: {agg}, of: txn.amount, {account}, window: {window}, {baseline}",
                 "money",
             )
-    add("account.payees_1h", f"agg: distinct, of: counterparty.id, {account}, window: 1h, max: 50", "distinct")
-    add("account.payees_24h", f"agg: distinct, of: counterparty.id, {account}, window: 24h, max: 50", "distinct")
-    add("account.merchants_24h", f"agg: distinct, of: merchant.id, {account}, window: 24h, max: 50", "distinct")
+    add(
+        "account.payees_1h", f"agg: distinct, of: counterparty.id, {account}, window: 1h, max: 50", "distinct"
+    )
+    add(
+        "account.payees_24h",
+        f"agg: distinct, of: counterparty.id, {account}, window: 24h, max: 50",
+        "distinct",
+    )
+    add(
+        "account.merchants_24h",
+        f"agg: distinct, of: merchant.id, {account}, window: 24h, max: 50",
+        "distinct",
+    )
     add("account.devices_24h", f"agg: distinct, of: device.id, {account}, window: 24h, max: 20", "distinct")
     add("account.idle", f"agg: since_last, {account}, window: 24h", "duration")
     add("account.since_first_24h", f"agg: since_first, {account}, window: 24h", "duration")
