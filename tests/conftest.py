@@ -1,0 +1,25 @@
+"""The broker that the tests share, and topics of each test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from support.kafka import Topics
+
+from fraudstream.stream.localkafka import ExistingKafka, LocalKafka, some_kafka
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[LocalKafka | ExistingKafka]:
+    """Apache Kafka, started once per session, or the broker that FRAUDSTREAM_BROKER names."""
+    with some_kafka() as broker:
+        yield broker
+
+
+@pytest.fixture
+def topics(kafka: LocalKafka | ExistingKafka) -> Iterator[Topics]:
+    """A maker of topics with a prefix that no other test has."""
+    made = Topics(kafka)
+    yield made
+    made.delete()
