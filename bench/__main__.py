@@ -27,7 +27,9 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--records", type=int, default=300_000, help="kafka: records of the drained topic")
     parser.add_argument("--rounds", type=int, default=3, help="kafka: rounds of each loop")
     parser.add_argument("--seconds", type=float, default=20.0, help="latency: length of each run")
-    parser.add_argument("--rates", type=int, nargs="+", default=list(kafka.RATES), help="latency: records a second")
+    parser.add_argument(
+        "--rates", type=int, nargs="+", default=list(kafka.RATES), help="latency: records a second"
+    )
     parser.add_argument("--reports", type=Path, default=report.REPORTS, help="where the report goes")
     return parser.parse_args(argv)
 
@@ -39,7 +41,11 @@ def main(argv: list[str] | None = None) -> int:
     workload = WORKLOADS[args.workload]
     command = shlex.join(["python", "-m", "fraudstream.bench", *argv])
     for suite in SUITES if args.suite == "all" else (args.suite,):
-        parameters: dict[str, object] = {"workload": workload.id, "seed": workload.seed, "accounts": workload.accounts}
+        parameters: dict[str, object] = {
+            "workload": workload.id,
+            "seed": workload.seed,
+            "accounts": workload.accounts,
+        }
         if suite == "core":
             parameters |= {"history": args.history, "count": args.count}
             tables, data = core.run(workload, args.history, args.count, BATCHES)
@@ -51,7 +57,9 @@ def main(argv: list[str] | None = None) -> int:
                 else:
                     parameters |= {"seconds": args.seconds}
                     tables, data = kafka.run_latency(bench, args.seconds, args.rates)
-        json_path, md_path = report.write(f"{workload.id}-{suite}", command, parameters, tables, data, args.reports)
+        json_path, md_path = report.write(
+            f"{workload.id}-{suite}", command, parameters, tables, data, args.reports
+        )
         print(md_path.read_text())
         print(f"written: {md_path} and {json_path.name}")
     return 0

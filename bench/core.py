@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from fraudstream.rules.compiler.compile import compile_sources
+from fraudstream.stream.pipeline import Pipeline
 from rich.progress import Progress
 
 from fraudstream.bench.report import Table
-from fraudstream.bench.traffic import generator
+from fraudstream.bench.traffic.generate import generate
 from fraudstream.bench.workloads import Workload
 from fraudstream.models.linear import load_model
-from fraudstream.rules.compiler.compile import compile_sources
-from fraudstream.stream.pipeline import Pipeline
 from fraudstream.stream.wire.types import Slice
 
 START_MS = 1_767_225_600_000
@@ -70,7 +70,7 @@ def slices(workload: Workload, count: int) -> list[Slice]:
     """Generate ``count`` records as slices of ``LOAD_BATCH``."""
     out: list[Slice] = []
     offset = 0
-    for chunk in generator.generate(count, seed=workload.seed, start_ms=START_MS, accounts=workload.accounts):
+    for chunk in generate(count, seed=workload.seed, start_ms=START_MS, accounts=workload.accounts):
         times = np.asarray(chunk.times_ms)
         for at in range(0, len(chunk.values), LOAD_BATCH):
             values = chunk.values[at : at + LOAD_BATCH]

@@ -24,15 +24,16 @@ from typing import Any
 import numpy as np
 import orjson
 from confluent_kafka import Consumer, Producer, TopicPartition
+from fraudstream.stream.topics import create_topics
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from fraudstream.bench.processes import Process, running_worker
-from fraudstream.bench.traffic import generator
+from fraudstream.bench.traffic.generate import generate
+from fraudstream.bench.traffic.world import EVENTS_PER_ACCOUNT_DAY
 from fraudstream.stream.errors import BadUse, FraudstreamError
 from fraudstream.stream.localkafka import LocalKafka
-from fraudstream.stream.topics import create_topics
 
 SUMMARY = "broker, topics, history, worker and live synthetic traffic on this machine"
 
@@ -136,9 +137,9 @@ class DecisionReader(threading.Thread):
 def traffic(seed: int, live: int) -> Iterator[tuple[bytes, bytes]]:
     """Yield (key, value) of history and live events; their event times end now."""
     count = HISTORY_EVENTS + live
-    span_ms = int(count / generator.events_per_ms(ACCOUNTS))
+    span_ms = int(count / (ACCOUNTS * EVENTS_PER_ACCOUNT_DAY) * 86_400_000)
     start_ms = int(time.time() * 1000) - span_ms
-    for chunk in generator.generate(count, seed=seed, start_ms=start_ms, accounts=ACCOUNTS):
+    for chunk in generate(count, seed=seed, start_ms=start_ms, accounts=ACCOUNTS):
         yield from zip(chunk.keys, chunk.values, strict=True)
 
 

@@ -10,16 +10,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from confluent_kafka import Consumer, Producer, TopicPartition
+from fraudstream.stream.topics import create_topics
 from rich.progress import Progress
 
 from fraudstream.bench import core, openloop
 from fraudstream.bench.processes import Process, running_echo, running_worker, temporary_home, write_rules
 from fraudstream.bench.report import Table
-from fraudstream.bench.traffic import generator
+from fraudstream.bench.traffic.generate import generate
 from fraudstream.bench.workloads import Workload
 from fraudstream.stream.errors import FraudstreamError
 from fraudstream.stream.localkafka import LocalKafka
-from fraudstream.stream.topics import create_topics
 
 LOOPS = ("confluent", "aiokafka", "worker")
 RATES = (30, 300, 3000)
@@ -176,9 +176,7 @@ def run_drains(bench: Bench, records: int, rounds: int) -> tuple[list[Table], di
 
 def _records(workload: Workload, count: int) -> Iterator[tuple[bytes, bytes]]:
     """Yield (key, value) with event times of the sender's clock left open (see :func:`_stamped`)."""
-    for chunk in generator.generate(
-        count, seed=workload.seed, start_ms=core.START_MS, accounts=workload.accounts
-    ):
+    for chunk in generate(count, seed=workload.seed, start_ms=core.START_MS, accounts=workload.accounts):
         yield from zip(chunk.keys, chunk.values, strict=True)
 
 
