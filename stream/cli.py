@@ -13,12 +13,12 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from typing import NoReturn, Protocol, cast
 
+from fraudstream.rules.compiler.suggest import suggest
 from fraudstream.stream.errors import BadUse, Exit, FraudstreamError
-from fraudstream.stream.suggest import did_you_mean
 
 COMMANDS = {
     "demo": "fraudstream.bench.demo",
@@ -56,9 +56,7 @@ class Parser(argparse.ArgumentParser):
         if choices is not None and value not in action.choices:  # type: ignore[operator]
             name = action.metavar or action.dest
             known = ", ".join(choices)
-            raise argparse.ArgumentError(
-                None, f"unknown {name} `{value}`{did_you_mean(str(value), choices)}; known: {known}"
-            )
+            raise argparse.ArgumentError(None, _unknown(name, str(value), choices) + f"; known: {known}")
 
 
 def load(name: str) -> Command:
@@ -68,10 +66,13 @@ def load(name: str) -> Command:
         BadUse: No command has this name.
     """
     if name not in COMMANDS:
-        raise BadUse(
-            f"unknown command `{name}`{did_you_mean(name, COMMANDS)}; `fraudstream --help` lists them"
-        )
+        raise BadUse(_unknown("command", name, COMMANDS) + "; `fraudstream --help` lists them")
     return cast("Command", importlib.import_module(COMMANDS[name]))
+
+
+def _unknown(what: str, name: str, known: Iterable[str]) -> str:
+    hint = suggest(name, known)
+    return f"unknown {what} `{name}`" + (f" ({hint})" if hint else "")
 
 
 def command_parser(name: str) -> Parser:

@@ -16,8 +16,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fraudstream.rules.compiler.suggest import suggest
 from fraudstream.stream.errors import Refusal
-from fraudstream.stream.suggest import did_you_mean
 
 PREFIX = "FRAUDSTREAM_"
 CONFIG_VARIABLE = "FRAUDSTREAM_CONFIG"
@@ -215,7 +215,7 @@ class Settings:
         50,
         "Work in flight",
         "From the timestamp of the input record to its decision. A later decision carries the record header "
-        "`overdue` and is counted.",
+        "`overdue`.",
         unit="ms",
         low=1,
         high=600_000,
@@ -321,7 +321,7 @@ def _from_file(path: Path, problems: list[str]) -> dict[str, tuple[str, Any]]:
         if name in known:
             found[name] = (f"`{name}` in `{path}`", value)
         else:
-            problems.append(f"unknown setting `{name}` in `{path}`{did_you_mean(name.lower(), known)}")
+            problems.append(f"unknown setting `{name}` in `{path}`; {suggest(name, known)}".rstrip("; "))
     return found
 
 
@@ -333,7 +333,7 @@ def _from_environment(environ: Mapping[str, str], problems: list[str]) -> dict[s
             found[known[variable]] = (f"`{variable}`", value)
         elif variable.startswith(PREFIX) and variable not in OTHER_VARIABLES:
             problems.append(
-                f"unknown setting `{variable}`{did_you_mean(variable, [*known, *OTHER_VARIABLES])}"
+                f"unknown setting `{variable}`; {suggest(variable, [*known, *OTHER_VARIABLES])}".rstrip("; ")
             )
     return found
 
