@@ -1,0 +1,416 @@
+"""Faust transport driver that delivers whole slices: step 1 of a transaction's road, and its last.
+
+Stock Faust makes tasks for every record. Here a fetched slice of a partition is one Faust event, so the
+cost of the event machinery is paid per slice. Faust keeps the consumer group, the assignment, rebalances,
+acks and commits; these rules are ours:
+
+* the position of a partition is its :class:`~fraudstream.stream.intake.Intake`'s, never the committed offset;
+* only partitions whose intake has room are fetched, so nothing grows when the rest is slow;
+* the committed offset is the newest snapshot's, for lag tools only; a commit that failed did not happen;
+* every heartbeat that the coordinator answers well prolongs the lease.
+
+Private names of Faust and aiokafka that this relies on are listed in :data:`PRIVATE_NAMES` and pinned by
+a contract test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import aiokafka
+import faust
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.protocol.group import HeartbeatRequest, SyncGroupRequest
+from aiokafka.structs import TopicPartition
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage
+
+from fraudstream.stream.errors import RestartMe
+from fraudstream.stream.intake import Intake, Verdict
+from fraudstream.stream.lease import Lease
+from fraudstream.stream.settings import Settings
+from fraudstream.stream.wire.types import Slice
+
+PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
+    "faust.transport.drivers.aiokafka:Consumer": (
+        "_new_consumer_thread",
+        "_new_offset",
+        "_commit_offsets",
+        "_filter_tps_with_pending_acks",
+        "_get_active_partitions",
+        "_getmany",
+        "_add_gap",
+        "_drain_messages",
+        "perform_seek",
+        "verify_event_path",
+    ),
+    "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread": (
+        "_create_worker_consumer",
+        "_ensure_consumer",
+        "_fetch_records",
+        "call_thread",
+    ),
+    "faust.transport.drivers.aiokafka:Producer": ("_settings_extra", "_ensure_producer"),
+    "faust.app.base:App": ("_new_transport", "_new_producer_transport"),
+    "aiokafka.consumer.group_coordinator:GroupCoordinator": ("_send_req", "_do_heartbeat"),
+    "aiokafka:AIOKafkaProducer": ("create_batch", "send_batch"),
+}
+"""``module:class`` -> names without a promise of stability."""
+
+FETCH_TIMEOUT_S = 0.25
+"""A seek waits at most this long for the fetch that is under way."""
+FETCH_TIMEOUT_CROWDED_S = 0.02
+"""While some partition has no room a fetch is short: its set of partitions was fixed at the start, and one
+that gets room meanwhile would wait for it."""
+
+BATCH_BYTES = 512 * 1024
+"""Size of a produced batch; below the broker's default limit of 1 MiB with room for one large record."""
+
+Header = tuple[str, bytes]
+
+
+class Outgoing(NamedTuple):
+    """One record to append."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[Header] = ()
+
+
+class Arrived(NamedTuple):
+    """Value of a Faust event: a slice, the offsets that it stands for, and who asked for it."""
+
+    intake: Intake
+    begin: int
+    end: int
+    slice: Slice
+
+
+class Owner(Protocol):
+    """What the driver asks of whoever owns the partitions."""
+
+    def intake(self, partition: int) -> Intake | None:
+        """Return the intake of an owned partition."""
+
+    def assigned(self, partitions: set[int]) -> None:
+        """Begin with partitions, under new epochs."""
+
+    async def revoked(self, partitions: set[int]) -> None:
+        """Stop with partitions at a slice border."""
+
+    def committable(self, partition: int) -> int | None:
+        """Return the offset of the newest snapshot that counts."""
+
+    def failed(self, reason: BaseException) -> None:
+        """Give everything up."""
+
+    def passed(self, failpoint: str) -> None:
+        """Pass a failpoint."""
+
+
+class SliceSchema(faust.Schema):  # type: ignore[misc]
+    """Hands a slice to the agent as it is."""
+
+    def compile(self, app: Any, **_: Any) -> Any:
+        """Return the decoder that Faust's conductor awaits."""
+
+        async def decode(message: Any, *, propagate: bool = False) -> Any:
+            del propagate
+            return app.create_event(None, message.value, None, message)
+
+        return decode
+
+
+class LeasedConsumer(aiokafka.AIOKafkaConsumer):  # type: ignore[misc]
+    """Consumer that notes when the group coordinator answered well."""
+
+    def __init__(self, *args: Any, lease: Lease, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._lease = lease
+
+    async def start(self) -> None:
+        """Start, then listen to the coordinator's answers."""
+        await super().start()
+        coordinator = self._coordinator
+        send = coordinator._send_req  # noqa: SLF001
+        lease = self._lease
+
+        async def send_and_note(request: Any) -> Any:
+            sent_s = lease.now_s()
+            response = await send(request)
+            # An answer that announces a rebalance is an error code, so it does not prolong. The answer to
+            # SyncGroup starts the member's session: it counts as the first heartbeat.
+            if isinstance(request, HeartbeatRequest | SyncGroupRequest) and response.error_code == 0:
+                lease.answered(sent_s)
+            return response
+
+        coordinator._send_req = send_and_note  # noqa: SLF001
+
+
+class SliceConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """Creates the consumer with the isolation, sizes and lease that the worker needs."""
+
+    def _create_worker_consumer(self, transport: Any) -> LeasedConsumer:
+        del transport
+        conf = self.app.conf
+        settings: Settings = self.app.settings
+        return LeasedConsumer(
+            lease=self.app.lease,
+            client_id=f"{settings.app_id}-worker",
+            group_id=conf.id,
+            group_instance_id=settings.group_instance_id or None,
+            bootstrap_servers=settings.broker,
+            partition_assignment_strategy=[RoundRobinPartitionAssignor],
+            enable_auto_commit=False,
+            # Only ever a guess that the intake judges: every position is a snapshot's.
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            max_poll_records=settings.slice_records_max,
+            max_partition_fetch_bytes=settings.fetch_bytes_max,
+            fetch_max_wait_ms=settings.fetch_wait_ms_max,
+            fetch_min_bytes=1,
+            request_timeout_ms=settings.request_timeout_ms,
+            session_timeout_ms=settings.session_timeout_ms,
+            heartbeat_interval_ms=settings.heartbeat_interval_ms,
+            rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
+            max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
+            metadata_max_age_ms=conf.consumer_metadata_max_age_ms,
+            connections_max_idle_ms=conf.consumer_connections_max_idle_ms,
+        )
+
+    async def move(self, tp: TP, offset: int) -> None:
+        """Set the position of a partition, in the consumer's own thread."""
+        consumer = self._ensure_consumer()
+
+        async def move() -> None:
+            # Taken away meanwhile: nothing to move.
+            if TopicPartition(tp.topic, tp.partition) in consumer.assignment():
+                consumer.seek(TopicPartition(tp.topic, tp.partition), offset)
+
+        await self.call_thread(move)
+
+    async def log_start(self, tp: TP) -> int:
+        """Return the first retained offset of a partition."""
+        consumer = self._ensure_consumer()
+        key = TopicPartition(tp.topic, tp.partition)
+        starts = await self.call_thread(consumer.beginning_offsets, [key])
+        return int(starts[key])
+
+
+class _Forgetful(dict[Any, Any]):
+    """Stands for Faust's read offsets, by which it drops and counts gaps: the intake does that here."""
+
+    def __getitem__(self, key: Any) -> None:
+        return None
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        pass
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+
+class SliceConsumer(driver.Consumer):  # type: ignore[misc]
+    """Consumer whose messages are slices."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._read_offset = _Forgetful()
+
+    @property
+    def _owner(self) -> Owner:
+        owner: Owner = self.app.owner
+        return owner
+
+    def _new_consumer_thread(self) -> SliceConsumerThread:
+        return SliceConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def getmany(self, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's signature
+        """Fetch once and yield one message for each partition that has records."""
+        del timeout
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow)
+            return
+        active = self._get_active_partitions()
+        wanted = {
+            tp: intake
+            for tp in active
+            if (intake := self._owner.intake(tp.partition)) is not None and intake.wanted
+        }
+        if not wanted:
+            await asyncio.sleep(FETCH_TIMEOUT_CROWDED_S / 4)
+            return
+        for tp, intake in wanted.items():
+            await self._move(tp, intake)
+        crowded = len(wanted) < len(active)
+        fetched = await self._getmany(
+            active_partitions=set(wanted), timeout=FETCH_TIMEOUT_CROWDED_S if crowded else FETCH_TIMEOUT_S
+        )
+        for key, records in fetched.items():
+            tp = TP(key.topic, key.partition)
+            if tp not in wanted or not records or self.should_stop:
+                continue
+            intake = wanted[tp]
+            arrived = await self._accept(tp, intake, records)
+            if arrived is not None:
+                intake.log_end = max(intake.log_end, self.highwater(key) or 0, arrived.end)
+                yield tp, self._slice_message(tp, arrived)
+
+    async def _move(self, tp: TP, intake: Intake) -> None:
+        """Make the consumer stand where the intake does."""
+        while not intake.moved and (position := intake.position) is not None:
+            await self._thread.move(tp, position)
+            if intake.position == position:
+                intake.moved = True
+
+    async def _accept(self, tp: TP, intake: Intake, records: Sequence[Any]) -> Arrived | None:
+        verdict, position = intake.judge(records), intake.position
+        if verdict is Verdict.STALE:
+            return None
+        first = records[0].offset
+        if verdict is Verdict.BACK:
+            self._owner.failed(
+                RestartMe(
+                    f"input {tp.topic}-{tp.partition} went back: offset {first} came where {position} was "
+                    "next; it was truncated or replaced"
+                )
+            )
+            return None
+        if verdict is Verdict.JUMP:
+            # A hole (transaction markers, aborted records), unless retention has passed the position.
+            start = await self._thread.log_start(tp)
+            if intake.closed or not intake.moved or intake.position != position:
+                return None
+            if start > position:
+                self._owner.failed(
+                    RestartMe(
+                        f"input {tp.topic}-{tp.partition} lost offsets {position} to {first - 1} before they "
+                        "were decided: retention removed them"
+                    )
+                )
+                return None
+        self._owner.passed("after_fetch")
+        return Arrived(intake, *intake.take(records))
+
+    def _slice_message(self, tp: TP, arrived: Arrived) -> ConsumerMessage:
+        return ConsumerMessage(
+            tp.topic,
+            tp.partition,
+            arrived.end - 1,
+            int(arrived.slice.time_ms[-1]) / 1000,
+            0,
+            [],
+            None,
+            arrived,
+            None,
+            0,
+            0,
+            tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    async def perform_seek(self) -> None:
+        """Begin with the assigned partitions; each seeks when it knows where it goes on."""
+        topic = self.app.settings.topics.input
+        self._owner.assigned({tp.partition for tp in self.assignment() if tp.topic == topic})
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Stop the partitions first, then let Faust forget them."""
+        topic = self.app.settings.topics.input
+        await self._owner.revoked({tp.partition for tp in revoked if tp.topic == topic})
+        await super().on_partitions_revoked(revoked)
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterable[TP]:
+        return [tp for tp in self.assignment() if topics is None or tp in topics or tp.topic in topics]
+
+    def _new_offset(self, tp: TP) -> int | None:
+        # Acked slices tile the partition from the start, in order; the newest snapshot lies within them.
+        self._acked.pop(tp, None)
+        self._acked_index.pop(tp, None)
+        return self._owner.committable(tp.partition)
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Count no gaps: a slice stands for its holes."""
+
+    async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
+        before = {tp: self._committed_offset[tp] for tp in offsets}
+        self._owner.passed("before_commit")
+        done = False
+        try:
+            done = bool(await super()._commit_offsets(offsets, start_new_transaction=start_new_transaction))
+        finally:
+            if not done:
+                self._committed_offset.update(before)
+        self._owner.passed("after_commit")
+        return done
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Look for no live lock: it would be seen as silence of a partition, which has its own metric."""
+
+
+class SliceProducer(driver.Producer):  # type: ignore[misc]
+    """Producer that appends whole batches to a given partition."""
+
+    def _settings_extra(self) -> Mapping[str, Any]:
+        return {"acks": "all", "enable_idempotence": True}
+
+    async def append(
+        self, topic: str, partition: int, records: Iterable[Outgoing]
+    ) -> list[asyncio.Future[Any]]:
+        """Queue records for one partition, behind what was queued before.
+
+        Returns:
+            One future a batch: it ends with the metadata of the batch, or with the error of the send.
+        """
+        producer = self._ensure_producer()
+        sent: list[asyncio.Future[Any]] = []
+        batch = producer.create_batch()
+        for key, value, headers in records:
+            if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:
+                batch.close()
+                sent.append(await producer.send_batch(batch, topic, partition=partition))
+                batch = producer.create_batch()
+                batch.append(timestamp=None, key=key, value=value, headers=headers)
+        if batch.record_count():
+            batch.close()
+            sent.append(await producer.send_batch(batch, topic, partition=partition))
+        return sent
+
+
+class SliceTransport(driver.Transport):  # type: ignore[misc]
+    """Faust's aiokafka transport with slices."""
+
+    Consumer = SliceConsumer
+    Producer = SliceProducer
+    driver_version = f"fraudstream slices, {driver.Transport.driver_version}"
+
+
+async def settle(sent: Sequence[asyncio.Future[Any]], timeout_s: float, what: str) -> list[Any]:
+    """Await the acknowledgement of sends.
+
+    Returns:
+        Metadata of each batch.
+
+    Raises:
+        RestartMe: one failed, or its outcome is unknown after ``timeout_s``.
+    """
+    if not sent:
+        return []
+    _, pending = await asyncio.wait(sent, timeout=timeout_s)
+    if pending:
+        raise RestartMe(
+            f"{what}: {len(pending)} of {len(sent)} sends were not acknowledged within {timeout_s:g} s; "
+            "their outcome is unknown"
+        )
+    results = []
+    for future in sent:
+        with contextlib.suppress(asyncio.CancelledError):
+            if problem := future.exception():
+                raise RestartMe(f"{what}: the broker did not take it: {problem!r}") from problem
+            results.append(future.result())
+    if len(results) != len(sent):
+        raise RestartMe(f"{what}: a send was cancelled; its outcome is unknown")
+    return results
