@@ -1,4 +1,4 @@
-"""``python -m fraudstream.bench [core|kafka|latency|all]``: measure and write a report to ``bench/reports``."""
+"""``python -m fraudstream.bench [core|kafka|latency|all]``: measure, write a report to bench/reports."""
 
 from __future__ import annotations
 
@@ -27,9 +27,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--records", type=int, default=300_000, help="kafka: records of the drained topic")
     parser.add_argument("--rounds", type=int, default=3, help="kafka: rounds of each loop")
     parser.add_argument("--seconds", type=float, default=20.0, help="latency: length of each run")
-    parser.add_argument(
-        "--rates", type=int, nargs="+", default=list(kafka.RATES), help="latency: records a second"
-    )
+    parser.add_argument("--rates", type=int, nargs="+", default=list(kafka.RATES), help="latency: records/s")
     parser.add_argument("--reports", type=Path, default=report.REPORTS, help="where the report goes")
     return parser.parse_args(argv)
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from fraudstream.rules.compiler.compile import compile_sources
-from fraudstream.stream.pipeline import Pipeline
 from rich.progress import Progress
 
 from fraudstream.bench.report import Table
 from fraudstream.bench.traffic.generate import generate
 from fraudstream.bench.workloads import Workload
 from fraudstream.models.linear import load_model
+from fraudstream.stream.pipeline import Pipeline
 from fraudstream.stream.wire.types import Slice
 
 START_MS = 1_767_225_600_000
@@ -128,8 +128,8 @@ def run(
             part, source = source[: count // LOAD_BATCH], source[count // LOAD_BATCH :]
             runs.append(measure(pipeline, part, batch, Pipeline.STEPS))
             progress.advance(timing)
-    columns = ["batch", *(f"{step} us" for step in Pipeline.STEPS), "columns to decided us", "bytes to bytes us",
-               "decided tx/s", "bytes tx/s"]  # fmt: skip
+    columns = ["batch", *(f"{step} us" for step in Pipeline.STEPS)]
+    columns += ["columns to decided us", "bytes to bytes us", "decided tx/s", "bytes tx/s"]
     table = Table(
         f"Core, {workload.id}",
         columns,

@@ -101,7 +101,9 @@ async def echo_aiokafka(args: argparse.Namespace) -> None:
             batch = producer.create_batch()
             for record in records:
                 if batch.append(key=record.key, value=record.value, timestamp=None) is None:
-                    pending.append(await producer.send_batch(batch, args.target, partition=partition.partition))
+                    pending.append(
+                        await producer.send_batch(batch, args.target, partition=partition.partition)
+                    )
                     batch = producer.create_batch()
                     batch.append(key=record.key, value=record.value, timestamp=None)
             pending.append(await producer.send_batch(batch, args.target, partition=partition.partition))

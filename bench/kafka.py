@@ -1,4 +1,4 @@
-"""Suites `kafka` and `latency`: through a real broker on the same machine, beside the raw loops of the same run."""
+"""Suites `kafka` and `latency`: through a real broker, beside the raw loops of the same run."""
 
 from __future__ import annotations
 
@@ -151,7 +151,8 @@ def run_drains(bench: Bench, records: int, rounds: int) -> tuple[list[Table], di
             "resident bytes",
             "of raw ceiling",
         ],
-        note="Drain of a preloaded topic, broker and loop on the same cores, acks=all; the raw loops only copy bytes.",
+        note="Drain of a preloaded topic, broker and loop on the same cores, acks=all; "
+        "the raw loops only copy bytes.",
     )
     medians = {}
     for name in LOOPS:
@@ -169,7 +170,7 @@ def run_drains(bench: Bench, records: int, rounds: int) -> tuple[list[Table], di
                 middle.cpu_us,
                 middle.rss_bytes,
                 middle.per_second / ceiling,
-            ]  # fmt: skip
+            ]
         )
     return [table], {"drains": [asdict(item) for item in drains]}
 

@@ -188,7 +188,10 @@ def w1a_files() -> dict[str, bytes]:
             f"  - {{name: hit, given: {{{', '.join(hit)}}}, expect: {{match: true}}}}\n"
             f"  - {{name: miss, given: {{{', '.join(miss)}}}, expect: {{match: false}}}}\n"
         )
-    lists = "apiVersion: fraudstream/v1\nkind: Lists\nlists: {rates: {type: money_rate, items: {USD: '7.1034'}}}\n"
+    lists = (
+        "apiVersion: fraudstream/v1\nkind: Lists\n"
+        "lists: {rates: {type: money_rate, items: {USD: '7.1034'}}}\n"
+    )
     typologies = (
         "apiVersion: fraudstream/v1\nkind: Typologies\ntypologies: {}\n"
         "policy: {language: en, timezone: Asia/Shanghai, "
