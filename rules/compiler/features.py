@@ -208,10 +208,10 @@ def _read_family(builder: _Builder, name: str, place: ScalarNode, section: Secti
         elif shapes.choice(node, "an item of `agg`", allowed, findings) is not None:
             kinds.append(Agg(node.text))
     wheres: list[tuple[str, _Where | None]] = []
-    for label, value in section.table("where"):
-        text = shapes.scalar(value, f"`{label.text}`", findings)
-        if shapes.name(label, "the name of a condition", findings):
-            wheres.append((f"_{label.text}", builder.where(text)))
+    for key_node, value in section.table("where"):
+        text = shapes.scalar(value, f"`{key_node.text}`", findings)
+        if shapes.name(key_node, "the name of a condition", findings):
+            wheres.append((f"_{key_node.text}", builder.where(text)))
     if not section.has("where"):
         wheres = [("", None)]
     windows = [

@@ -246,7 +246,7 @@ def _with_currency(field: Field, fields: list[Field], nodes: dict[str, Section],
         hint = did_you_mean(node.text, [*by_name, *by_path])
         findings.error(node, f"`currency` was {quoted(node.text)}, which no field reads", hint)
         return field
-    if found.type not in (Type.CATEGORY, Type.ENUM):
+    if found.type is not Type.CATEGORY:
         findings.error(
             node, f"`currency` is read from `{found.name}`, a `{found.type}`", "make it a `category`"
         )
