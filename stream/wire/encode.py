@@ -151,8 +151,8 @@ def encode(
 ) -> Encoded:
     """Write the decisions of slice rows ``rows`` (None: all) in that order, unreadable records included.
 
-    ``batch`` and ``outcome`` are of the whole slice. Duplicates have no reasons and no models.
-    ``malformed`` is the decision about unreadable records (pass in shadow mode).
+    ``batch`` and ``outcome`` are of the whole slice. Duplicates have no reasons and no models. A record
+    that could not be read is an alert, for somebody to look at; in shadow mode ``malformed`` is `PASS`.
     """
     writer = _Writer(source.partition, versions)
     wanted = np.arange(len(source)) if rows is None else rows

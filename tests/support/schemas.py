@@ -19,6 +19,17 @@ EVENT_TYPES = (
     "reversal",
     "label",
 )
+KINDS = (
+    "transfer",
+    "instant",
+    "bill",
+    "purchase",
+    "cash_deposit",
+    "cash_withdrawal",
+    "salary",
+    "refund",
+    "fee",
+)
 MONEY_EVENTS = ("payment", "card_auth")
 
 
@@ -63,7 +74,7 @@ def default_schema() -> Schema:
             ("txn.amount_original", Type.MONEY, {"path": ("amount",), "convert": False, **money}),
             ("txn.currency", Type.CATEGORY, {"path": ("currency",), "required_for": MONEY_EVENTS}),
             ("txn.direction", Type.ENUM, {"path": ("direction",), "values": ("in", "out")}),
-            ("txn.kind", Type.CATEGORY, {"path": ("kind",)}),
+            ("txn.kind", Type.ENUM, {"path": ("kind",), "values": KINDS}),
             (
                 "txn.channel",
                 Type.ENUM,
@@ -74,7 +85,11 @@ def default_schema() -> Schema:
             ("txn.city", Type.CATEGORY, {"path": ("city",)}),
             ("txn.geo", Type.GEO, {"path": ("lat",), "path2": ("lon",), "personal": "personal"}),
             ("txn.balance_before", Type.MONEY, {"path": ("balance_before",), "signed": True, **money}),
-            ("txn.status", Type.CATEGORY, {"path": ("status",)}),
+            (
+                "txn.status",
+                Type.ENUM,
+                {"path": ("status",), "values": ("approved", "declined", "reversed")},
+            ),
             ("txn.original_id", Type.ID, {"path": ("original_id",), **ids}),
             ("txn.transfer_id", Type.ID, {"path": ("transfer_id",), **ids}),
         ]
