@@ -1,0 +1,142 @@
+"""The windows' step: features of a batch of events, and the events put into their keys' histories."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from fraudstream.stream.windows import layout as at
+from fraudstream.stream.windows.kernel_bits import float_of, hash_words
+from fraudstream.stream.windows.kernel_evaluate import evaluate
+from fraudstream.stream.windows.kernel_keys import add_key, find_key, remove_key
+from fraudstream.stream.windows.kernel_segments import free_segment, insert
+
+_LOW8 = np.int64(0xFF)
+_SKIPPED = np.uint16(1 | 4)  # Flag.DUPLICATE, Flag.LATE
+
+
+@njit(cache=True, nogil=True)
+def key_of(m, p, q, row, value, state):  # type: ignore[no-untyped-def]
+    """Return (present, low, high) of a row's key: in full up to two words, else hashed."""
+    words, listed = p[q + at.K_KEY_WORDS], p[q + at.K_KEY]
+    for i in range(words):
+        if state[p[listed + i], row] == 0:
+            return False, np.int64(0), np.int64(0)
+    if words == 1:
+        return True, value[p[listed], row], np.int64(0)
+    if words == 2:
+        return True, value[p[listed], row], value[p[listed + 1], row]
+    scratch = m[at.C_SCRATCH]
+    for i in range(words):
+        m[scratch + i] = value[p[listed + i], row]
+    low, high = hash_words(m, scratch, words)
+    return True, low, high
+
+
+@njit(cache=True, nogil=True)
+def event_words(m, p, q, row, time, value, state, filters):  # type: ignore[no-untyped-def]
+    """Write the current event's words to scratch; return whether a value was clamped."""
+    event = m[at.C_SCRATCH]
+    for i in range(p[q + at.K_FLAG_WORDS] + 1):
+        m[event + i] = 0
+    m[event] = time << at.TIME_SHIFT
+    word, bit = row >> 6, np.uint64(row & 63)
+    for number in range(p[q + at.K_NEED_COUNT]):
+        need = p[q + at.K_NEEDS] + number * at.NEED
+        filter_number = p[need + at.N_FILTER]
+        if filter_number >= 0 and (filters[filter_number, word] >> bit) & np.uint64(1) == np.uint64(0):
+            continue
+        listed = p[need + at.N_PRESENT]
+        present = True
+        for i in range(p[need + at.N_PRESENT_COUNT]):
+            if state[p[listed + i], row] == 0:
+                present = False
+                break
+        if present:
+            if number < at.TIME_SHIFT:
+                m[event] |= np.int64(1) << number
+            else:
+                beyond = number - at.TIME_SHIFT
+                m[event + 1 + beyond // at.FLAGS_PER_WORD] |= np.int64(1) << (beyond % at.FLAGS_PER_WORD)
+    clamped = False
+    target = event + 1 + p[q + at.K_FLAG_WORDS]
+    for number in range(p[q + at.K_COLUMN_COUNT]):
+        column = p[q + at.K_COLUMNS] + number * at.COLUMN
+        source, mode = p[column + at.V_ROW], p[column + at.V_MODE]
+        item = value[source, row]
+        if mode == at.MODE_INTEGER:
+            if item > at.VALUE_MAX or item < -at.VALUE_MAX:
+                clamped = True
+                item = min(max(item, -at.VALUE_MAX), at.VALUE_MAX)
+        elif mode == at.MODE_FIXED:
+            exact = np.rint(float_of(item) * float_of(p[column + at.V_SCALE]))
+            if abs(exact) > float(at.VALUE_MAX):
+                clamped = True
+                exact = float(at.VALUE_MAX) if exact > 0 else float(-at.VALUE_MAX)
+            item = np.int64(exact)
+        elif mode == at.MODE_PAIR:
+            m[target + number] = item
+            # The second word's place is free until the next column is written.
+            m[target + number + 1] = value[source + 1, row]
+            item, _ = hash_words(m, target + number, 2)
+        elif mode == at.MODE_TIME:
+            item = time
+        m[target + number] = item
+    return clamped
+
+
+@njit(cache=True, nogil=True)
+def forget_key(m, header):  # type: ignore[no-untyped-def]
+    """Remove a key and everything it holds."""
+    if m[header + at.H_BASE] >= 0:
+        free_segment(m, m[header + at.H_META] >> 8, m[header + at.H_META] & _LOW8, m[header + at.H_BASE])
+    remove_key(m, header)
+
+
+@njit(cache=True, nogil=True)
+def advance(m, p, value, state, filters, times, watermarks, flags, out_value, out_state, approximate):  # type: ignore[no-untyped-def]
+    """Evaluate and enter every row that is neither duplicate nor late, kind by kind in log order.
+
+    ``watermarks``: int64 [n], in force before each row. Returns False if memory is exhausted.
+    """
+    for kind in range(p[at.P_KINDS]):
+        q = at.P_RECORDS + kind * at.KIND
+        event = m[at.C_SCRATCH]
+        for row in range(len(times)):
+            if flags[row] & _SKIPPED:
+                continue
+            present, low, high = key_of(m, p, q, row, value, state)
+            if not present:
+                continue
+            clamped = event_words(m, p, q, row, times[row], value, state, filters)
+            header = find_key(m, kind, low, high)
+            if header >= 0 and m[header + at.H_LAST] < watermarks[row] - p[q + at.K_LIFE]:
+                forget_key(m, header)
+                header = np.int64(-1)
+            reaches = evaluate(m, p, q, header, event, out_value[row], out_state[row])
+            if clamped or reaches:
+                approximate[row] = True
+            if header < 0:
+                header = add_key(m, kind, low, high)
+            if header < 0 or not insert(m, p, q, header, watermarks[row] - p[q + at.K_RETAIN], event):
+                m[at.C_FAILED] = 1
+                return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def sweep(m, p, watermark, steps):  # type: ignore[no-untyped-def]
+    """Look at the next ``steps`` headers and forget keys that no row can see any more."""
+    used = m[at.C_USED]
+    number = m[at.C_SWEEP]
+    for _ in range(min(steps, used)):
+        if number >= used:
+            number = 0
+        header = m[at.C_HEADERS] + number * at.HEADER
+        meta = m[header + at.H_META]
+        if meta >= 0:
+            q = at.P_RECORDS + (meta >> 8) * at.KIND
+            if m[header + at.H_LAST] < watermark - p[q + at.K_LIFE]:
+                forget_key(m, header)
+        number += 1
+    m[at.C_SWEEP] = number

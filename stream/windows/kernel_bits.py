@@ -1,0 +1,112 @@
+"""Word-level operations that Numba has no name for: reinterpretation, prefetch, 128-bit variance, mixing."""
+
+from __future__ import annotations
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from fraudstream.rules.siphash import _round as sip_round
+
+U64 = np.uint64
+_V0, _V1 = U64(0x736F6D6570736575), U64(0x646F72616E646F6D ^ 0xEE)
+_V2, _V3 = U64(0x6C7967656E657261), U64(0x7465646279746573)
+_EE, _DD = U64(0xEE), U64(0xDD)
+_M1 = np.int64(-49064778989728563)  # 0xff51afd7ed558ccd, MurmurHash3's finalizer
+_M2 = np.int64(-4265267296055464877)  # 0xc4ceb9fe1a85ec53
+_LOW31 = np.int64(0x7FFFFFFF)
+
+
+@intrinsic
+def float_of(typingctx, word):  # type: ignore[no-untyped-def]
+    """Reinterpret an int64 as binary64."""
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return builder.bitcast(args[0], ir.DoubleType())
+
+    return types.float64(types.int64), generate
+
+
+@intrinsic
+def bits_of(typingctx, number):  # type: ignore[no-untyped-def]
+    """Reinterpret a binary64 as int64."""
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return builder.bitcast(args[0], ir.IntType(64))
+
+    return types.int64(types.float64), generate
+
+
+@intrinsic
+def variance_sum(typingctx, n, total, squares_high, squares_low):  # type: ignore[no-untyped-def]
+    """Return n * (squares_high * 2^40 + squares_low) - total^2, exact in 128 bits, as binary64.
+
+    The conversion is f64(high) * 2^64 + f64(low): LLVM's own needs a library call that is not there.
+    """
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        wide, word, double = ir.IntType(128), ir.IntType(64), ir.DoubleType()
+        n, total, high, low = (builder.sext(item, wide) for item in args)
+        squares = builder.add(builder.shl(high, wide(40)), low)
+        result = builder.sub(builder.mul(n, squares), builder.mul(total, total))
+        upper = builder.sitofp(builder.trunc(builder.ashr(result, wide(64)), word), double)
+        lower = builder.uitofp(builder.trunc(result, word), double)
+        return builder.fadd(builder.fmul(upper, double(2.0**64)), lower)
+
+    return types.float64(types.int64, types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
+def prefetch(typingctx, memory, index):  # type: ignore[no-untyped-def]
+    """Ask for the cache line of ``memory[index]``; never faults."""
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        address = builder.bitcast(builder.gep(array.data, [args[1]]), ir.IntType(8).as_pointer())
+        small = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), small, small, small])
+        call = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        builder.call(call, [address, small(0), small(3), small(1)])
+        return context.get_dummy_value()
+
+    return types.void(memory, types.int64), generate
+
+
+@njit(inline="always")
+def mix31(low, high, salt):  # type: ignore[no-untyped-def]
+    """Return 31 well mixed bits of a 128-bit key; the words may be plain integers."""
+    h = low ^ (high * _M2) ^ (salt * _M1)
+    h ^= (h >> 33) & _LOW31
+    h *= _M1
+    h ^= (h >> 29) & 0x7FFFFFFFF
+    h *= _M2
+    return (h >> 33) & _LOW31
+
+
+@njit(cache=True, nogil=True)
+def hash_words(m, begin, count):  # type: ignore[no-untyped-def]
+    """Return two words: SipHash-1-3-128 of ``m[begin:begin + count]``.
+
+    Its key is fixed. The words of ids are hashes under the partition's secret key already, so nobody can
+    choose them.
+    """
+    v0, v1, v2, v3 = _V0, _V1, _V2, _V3
+    for i in range(count):
+        word = U64(m[begin + i])
+        v3 ^= word
+        v0, v1, v2, v3 = sip_round(v0, v1, v2, v3)
+        v0 ^= word
+    word = U64(count * 8) << U64(56)
+    v3 ^= word
+    v0, v1, v2, v3 = sip_round(v0, v1, v2, v3)
+    v0 ^= word
+    v2 ^= _EE
+    for _ in range(3):
+        v0, v1, v2, v3 = sip_round(v0, v1, v2, v3)
+    low = v0 ^ v1 ^ v2 ^ v3
+    v1 ^= _DD
+    for _ in range(3):
+        v0, v1, v2, v3 = sip_round(v0, v1, v2, v3)
+    return np.int64(low), np.int64(v0 ^ v1 ^ v2 ^ v3)

@@ -1,0 +1,116 @@
+"""Key index: which header belongs to a key. Open addressing, removal by backward shift."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from fraudstream.stream.windows import layout as at
+from fraudstream.stream.windows.kernel_bits import mix31
+
+_LOW32 = np.int64(0xFFFFFFFF)
+
+
+@njit(cache=True, nogil=True)
+def find_key(m, kind, low, high):  # type: ignore[no-untyped-def]
+    """Return the header's address of a key, -1 if there is none."""
+    bits = mix31(low, high, kind)
+    index, mask, headers = m[at.C_INDEX], m[at.C_INDEX_MASK], m[at.C_HEADERS]
+    slot = bits & mask
+    while True:
+        word = m[index + slot]
+        if word == 0:
+            return np.int64(-1)
+        if word >> 32 == bits:
+            header = headers + ((word & _LOW32) - 1) * at.HEADER
+            if (
+                m[header + at.H_LOW] == low
+                and m[header + at.H_HIGH] == high
+                and m[header + at.H_META] >> 8 == kind
+            ):
+                return header
+        slot = (slot + 1) & mask
+
+
+@njit(cache=True, nogil=True)
+def add_key(m, kind, low, high):  # type: ignore[no-untyped-def]
+    """Make the header of a new key, without a segment, and return its address; -1 if memory is exhausted.
+
+    The index has room: the store makes it before a batch.
+    """
+    headers = m[at.C_HEADERS]
+    if m[at.C_FREE] > 0:
+        number = m[at.C_FREE] - 1
+        header = headers + number * at.HEADER
+        m[at.C_FREE] = m[header + at.H_VALID]
+    else:
+        number = m[at.C_USED]
+        header = headers + number * at.HEADER
+        if header + at.HEADER > m[at.C_HEADERS_END]:
+            return np.int64(-1)
+        m[at.C_USED] = number + 1
+    m[header + at.H_LOW] = low
+    m[header + at.H_HIGH] = high
+    m[header + at.H_BASE] = -1
+    m[header + at.H_META] = kind << 8
+    m[header + at.H_SPAN] = 0
+    m[header + at.H_VALID] = 0
+    m[header + at.H_DROPPED] = at.NEVER
+    m[header + at.H_LAST] = at.NEVER
+    bits = mix31(low, high, kind)
+    index, mask = m[at.C_INDEX], m[at.C_INDEX_MASK]
+    slot = bits & mask
+    while m[index + slot] != 0:
+        slot = (slot + 1) & mask
+    m[index + slot] = (bits << 32) | (number + 1)
+    m[at.C_KEYS] += 1
+    m[at.CONTROL + kind * at.KIND_STATE] += 1
+    return header
+
+
+@njit(cache=True, nogil=True)
+def remove_key(m, header):  # type: ignore[no-untyped-def]
+    """Take a key out of the index and give its header back. Its segment is freed by the caller."""
+    number = (header - m[at.C_HEADERS]) // at.HEADER
+    kind = m[header + at.H_META] >> 8
+    bits = mix31(m[header + at.H_LOW], m[header + at.H_HIGH], kind)
+    wanted = (bits << 32) | (number + 1)
+    index, mask = m[at.C_INDEX], m[at.C_INDEX_MASK]
+    slot = bits & mask
+    while m[index + slot] != wanted:
+        slot = (slot + 1) & mask
+    close_slot(m, index, mask, slot)
+    m[header + at.H_META] = -1
+    m[header + at.H_VALID] = m[at.C_FREE]
+    m[at.C_FREE] = number + 1
+    m[at.C_KEYS] -= 1
+    m[at.CONTROL + kind * at.KIND_STATE] -= 1
+
+
+@njit(cache=True, nogil=True)
+def close_slot(m, index, mask, slot):  # type: ignore[no-untyped-def]
+    """Empty a slot and move later ones back, so that no search meets a gap. Slots are ``bits << 32 | n``."""
+    gap = slot
+    probe = slot
+    while True:
+        probe = (probe + 1) & mask
+        word = m[index + probe]
+        if word == 0:
+            break
+        home = (word >> 32) & mask
+        if ((probe - home) & mask) >= ((probe - gap) & mask):
+            m[index + gap] = word
+            gap = probe
+    m[index + gap] = 0
+
+
+@njit(cache=True, nogil=True)
+def move_index(m, old, old_mask, new, new_mask):  # type: ignore[no-untyped-def]
+    """Fill a fresh index of ``new_mask + 1`` zero slots from the one at ``old``."""
+    for slot in range(old_mask + 1):
+        word = m[old + slot]
+        if word != 0:
+            place = (word >> 32) & new_mask
+            while m[new + place] != 0:
+                place = (place + 1) & new_mask
+            m[new + place] = word

@@ -1,0 +1,245 @@
+"""Segments: one key's events in (time, log) order, how they grow, shrink and leave."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from fraudstream.stream.windows import layout as at
+from fraudstream.stream.windows.kernel_summary import extend_list, forget_value, summary_words
+
+_LOW32 = np.int64(0xFFFFFFFF)
+_LOW8 = np.int64(0xFF)
+_OLDEST = np.int64(-(1 << 42))
+
+
+@njit(inline="always")
+def time_at(m, column, i):  # type: ignore[no-untyped-def]
+    """Return the time of event i; ``column`` is where word 0 of event 0 stands."""
+    return m[column + i] >> at.TIME_SHIFT
+
+
+@njit(cache=True, nogil=True)
+def first_after(m, column, lo, hi, time):  # type: ignore[no-untyped-def]
+    """Return the first position in [lo, hi) with an event later than ``time``, else hi.
+
+    Looks from the newest end in growing steps: what is asked for is mostly there.
+    """
+    bound = ((max(time, _OLDEST) + 1) << at.TIME_SHIFT) - 1  # words up to here are not later
+    step = 1
+    right = hi
+    left = hi - 1
+    while left >= lo and m[column + left] > bound:
+        right = left
+        step <<= 1
+        left = right - step
+    if left < lo:
+        left = lo - 1
+    while right - left > 1:
+        middle = (left + right) >> 1
+        if m[column + middle] > bound:
+            right = middle
+        else:
+            left = middle
+    return right
+
+
+@njit(cache=True, nogil=True)
+def segment_words(p, q, size_class):  # type: ignore[no-untyped-def]
+    """Return the words of a segment of a kind (record at q) and size class."""
+    capacity = at.CAPACITY_MIN << size_class
+    words = p[q + at.K_FROZEN_WORDS] + p[q + at.K_WORDS] * capacity
+    if capacity >= p[at.P_LARGE]:
+        words += summary_words(p, q, capacity)
+    return words
+
+
+@njit(cache=True, nogil=True)
+def take_segment(m, p, q, kind, size_class):  # type: ignore[no-untyped-def]
+    """Return the address of a segment with no frozen events and an empty summary; -1: memory exhausted."""
+    if size_class >= at.CLASSES:
+        return np.int64(-1)
+    free = at.CONTROL + kind * at.KIND_STATE + 1 + size_class
+    base = m[free]
+    if base != 0:
+        m[free] = m[base]
+    else:
+        base = m[at.C_ARENA]
+        words = segment_words(p, q, size_class)
+        if base + words > m[at.C_ARENA_END]:
+            return np.int64(-1)
+        m[at.C_ARENA] = base + words
+    for i in range(p[q + at.K_FROZEN_WORDS]):
+        m[base + i] = 0
+    capacity = at.CAPACITY_MIN << size_class
+    if capacity >= p[at.P_LARGE]:
+        start_summary(m, p, q, base, capacity)
+    return base
+
+
+@njit(cache=True, nogil=True)
+def start_summary(m, p, q, base, capacity):  # type: ignore[no-untyped-def]
+    """Zero the first prefix row and the lengths of the value lists."""
+    prefix = base + p[q + at.K_FROZEN_WORDS] + p[q + at.K_WORDS] * capacity
+    for i in range(p[q + at.K_PREFIX_WORDS]):
+        m[prefix + i] = 0
+    lists = base + segment_words(p, q, size_class_of(capacity))
+    stride = 1 + 2 * min(p[q + at.K_LIST_MAX], capacity)
+    for i in range(p[q + at.K_LISTS]):
+        m[lists - (i + 1) * stride] = 0
+
+
+@njit(cache=True, nogil=True)
+def size_class_of(capacity):  # type: ignore[no-untyped-def]
+    """Return the smallest size class that holds ``capacity`` events."""
+    size_class = 0
+    while (at.CAPACITY_MIN << size_class) < capacity:
+        size_class += 1
+    return size_class
+
+
+@njit(cache=True, nogil=True)
+def free_segment(m, kind, size_class, base):  # type: ignore[no-untyped-def]
+    """Put a segment on the free list of its kind and size."""
+    free = at.CONTROL + kind * at.KIND_STATE + 1 + size_class
+    m[base] = m[free]
+    m[free] = base
+
+
+@njit(cache=True, nogil=True)
+def freeze_event(m, p, q, base, capacity, i):  # type: ignore[no-untyped-def]
+    """Fold event i, which leaves its segment, into the first and last matches."""
+    column = base + p[q + at.K_FROZEN_WORDS]
+    time = m[column + i] >> at.TIME_SHIFT
+    for number in range(p[q + at.K_FROZEN_COUNT]):
+        z = p[q + at.K_FROZENS] + number * at.FROZEN
+        shift = p[z + at.Z_SHIFT]
+        if shift >= 0 and (m[column + p[z + at.Z_FLAG] * capacity + i] >> shift) & 1 == 0:
+            continue
+        slot = base + p[z + at.Z_OFFSET]
+        payload, listed = p[z + at.Z_PAYLOAD_COUNT], p[z + at.Z_PAYLOAD]
+        # Of equal times the one already here is the earlier in log order.
+        if m[slot] == 0 or time < m[slot + 1]:
+            m[slot + 1] = time
+            for j in range(payload):
+                m[slot + at.FROZEN_HEAD + j] = m[column + p[listed + j] * capacity + i]
+        if m[slot] == 0 or time >= m[slot + 2]:
+            m[slot + 2] = time
+            for j in range(payload):
+                m[slot + at.FROZEN_HEAD + payload + j] = m[column + p[listed + j] * capacity + i]
+        m[slot] += 1
+
+
+@njit(cache=True, nogil=True)
+def prune(m, p, q, header, horizon):  # type: ignore[no-untyped-def]
+    """Let the events at or before ``horizon``, which nobody can see any more, leave; return what is kept."""
+    base = m[header + at.H_BASE]
+    capacity = at.CAPACITY_MIN << (m[header + at.H_META] & _LOW8)
+    lo, hi = m[header + at.H_SPAN] >> 32, m[header + at.H_SPAN] & _LOW32
+    column = base + p[q + at.K_FROZEN_WORDS]
+    keep = first_after(m, column, lo, hi, horizon)
+    if p[q + at.K_FROZEN_COUNT] > 0:
+        for i in range(lo, keep):
+            freeze_event(m, p, q, base, capacity, i)
+    m[header + at.H_SPAN] = (keep << 32) | hi
+    return hi - keep
+
+
+@njit(cache=True, nogil=True)
+def make_room(m, p, q, header, horizon):  # type: ignore[no-untyped-def]
+    """Make room for one more event in a full segment: forget, slide, or move. False: memory exhausted."""
+    kept = prune(m, p, q, header, horizon)
+    size_class = m[header + at.H_META] & _LOW8
+    capacity = at.CAPACITY_MIN << size_class
+    if kept * 4 > capacity * 3:
+        return resize(m, p, q, header, size_class + 1)
+    smaller = size_class
+    while smaller > 0 and kept * 8 <= (at.CAPACITY_MIN << smaller):
+        smaller -= 1
+    if smaller < size_class:
+        return resize(m, p, q, header, smaller)
+    base = m[header + at.H_BASE]
+    lo = m[header + at.H_SPAN] >> 32
+    column = base + p[q + at.K_FROZEN_WORDS]
+    for word in range(p[q + at.K_WORDS]):
+        begin = column + word * capacity
+        for i in range(kept):
+            m[begin + i] = m[begin + lo + i]
+    m[header + at.H_SPAN] = kept
+    m[header + at.H_VALID] = 0
+    return True
+
+
+@njit(cache=True, nogil=True)
+def resize(m, p, q, header, size_class):  # type: ignore[no-untyped-def]
+    """Move a key to a segment of another size. False: memory exhausted."""
+    kind, old_class = m[header + at.H_META] >> 8, m[header + at.H_META] & _LOW8
+    old = m[header + at.H_BASE]
+    new = take_segment(m, p, q, kind, size_class)
+    if new < 0:
+        return False
+    lo, hi = m[header + at.H_SPAN] >> 32, m[header + at.H_SPAN] & _LOW32
+    frozen, kept = p[q + at.K_FROZEN_WORDS], hi - lo
+    capacity, old_capacity = at.CAPACITY_MIN << size_class, at.CAPACITY_MIN << old_class
+    for i in range(frozen):
+        m[new + i] = m[old + i]
+    for word in range(p[q + at.K_WORDS]):
+        source, target = old + frozen + word * old_capacity + lo, new + frozen + word * capacity
+        for i in range(kept):
+            m[target + i] = m[source + i]
+    free_segment(m, kind, old_class, old)
+    m[header + at.H_BASE] = new
+    m[header + at.H_META] = (kind << 8) | size_class
+    m[header + at.H_SPAN] = kept
+    m[header + at.H_VALID] = 0
+    if capacity >= p[at.P_LARGE] and p[q + at.K_LISTS] > 0:
+        for i in range(kept):
+            extend_list(m, p, q, new, capacity, i)
+    return True
+
+
+@njit(cache=True, nogil=True)
+def insert(m, p, q, header, horizon, event):  # type: ignore[no-untyped-def]
+    """Put the event whose words stand at ``event`` in its place. False: memory exhausted.
+
+    ``horizon``: events at or before it are invisible to every row still to come.
+    """
+    kind = m[header + at.H_META] >> 8
+    if m[header + at.H_BASE] < 0:
+        base = take_segment(m, p, q, kind, 0)
+        if base < 0:
+            return False
+        m[header + at.H_BASE] = base
+    capacity = at.CAPACITY_MIN << (m[header + at.H_META] & _LOW8)
+    hi = m[header + at.H_SPAN] & _LOW32
+    if hi == capacity:
+        if not make_room(m, p, q, header, horizon):
+            return False
+        capacity = at.CAPACITY_MIN << (m[header + at.H_META] & _LOW8)
+        hi = m[header + at.H_SPAN] & _LOW32
+    lo = m[header + at.H_SPAN] >> 32
+    base = m[header + at.H_BASE]
+    column = base + p[q + at.K_FROZEN_WORDS]
+    time = m[event] >> at.TIME_SHIFT
+    place = hi
+    if hi > lo and time_at(m, column, hi - 1) > time:
+        place = first_after(m, column, lo, hi, time)
+        for word in range(p[q + at.K_WORDS]):
+            begin = column + word * capacity
+            for i in range(hi, place, -1):
+                m[begin + i] = m[begin + i - 1]
+        m[header + at.H_VALID] = min(m[header + at.H_VALID], place >> at.BLOCK_SHIFT)
+    for word in range(p[q + at.K_WORDS]):
+        m[column + word * capacity + place] = m[event + word]
+    hi += 1
+    if capacity >= p[at.P_LARGE] and p[q + at.K_LISTS] > 0:
+        extend_list(m, p, q, base, capacity, place)
+    if hi - lo > p[at.P_EVENTS_MAX]:
+        freeze_event(m, p, q, base, capacity, lo)
+        m[header + at.H_DROPPED] = max(m[header + at.H_DROPPED], time_at(m, column, lo))
+        if capacity >= p[at.P_LARGE] and p[q + at.K_LISTS] > 0:
+            forget_value(m, p, q, base, capacity, lo, hi)
+        lo += 1
+    m[header + at.H_SPAN] = (lo << 32) | hi
+    m[header + at.H_LAST] = max(m[header + at.H_LAST], time)
+    return True

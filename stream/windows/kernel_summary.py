@@ -1,0 +1,270 @@
+"""Summaries of large segments: prefix sums, minima and maxima by blocks, recently seen values.
+
+Everything here is a function of the segment's events, kept only for speed: no value depends on it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from fraudstream.stream.windows import layout as at
+
+_LOW40 = np.int64((1 << 40) - 1)
+_LOW20 = np.int64((1 << 20) - 1)
+_LARGEST = np.int64((1 << 63) - 1)
+
+
+@njit(cache=True, nogil=True)
+def level_rows(blocks):  # type: ignore[no-untyped-def]
+    """Return the rows of all levels of minima and maxima over so many blocks."""
+    rows = np.int64(0)
+    while blocks > 0:
+        rows += blocks
+        blocks >>= at.FAN_SHIFT
+    return rows
+
+
+@njit(cache=True, nogil=True)
+def summary_words(p, q, capacity):  # type: ignore[no-untyped-def]
+    """Return the words of the summary of a segment.
+
+    Order: prefix rows (one more than blocks), levels of (minimum, maximum), value lists from the end on.
+    """
+    blocks = capacity >> at.BLOCK_SHIFT
+    words = (blocks + 1) * p[q + at.K_PREFIX_WORDS]
+    words += 2 * p[q + at.K_EXTREMES] * level_rows(blocks)
+    return words + p[q + at.K_LISTS] * (1 + 2 * min(p[q + at.K_LIST_MAX], capacity))
+
+
+@njit(cache=True, nogil=True)
+def extend_summary(m, p, q, base, capacity, valid, blocks):  # type: ignore[no-untyped-def]
+    """Bring prefix rows and levels up to date for blocks ``valid`` to ``blocks`` (whole ones)."""
+    column = base + p[q + at.K_FROZEN_WORDS]
+    prefix = column + p[q + at.K_WORDS] * capacity
+    width = p[q + at.K_PREFIX_WORDS]
+    levels = prefix + ((capacity >> at.BLOCK_SHIFT) + 1) * width
+    extremes = p[q + at.K_EXTREMES]
+    for number in range(p[q + at.K_ACC_COUNT]):
+        a = p[q + at.K_ACCS] + number * at.ACC
+        flags = column + p[a + at.A_FLAG] * capacity
+        shift = p[a + at.A_SHIFT]
+        row = prefix + valid * width + p[a + at.A_PREFIX]
+        if p[a + at.A_CLASS] != at.CLASS_NUMBERS:
+            for block in range(valid, blocks):
+                n = m[row]
+                row += width
+                m[row] = n + count_range(
+                    m, flags, shift, block << at.BLOCK_SHIFT, (block + 1) << at.BLOCK_SHIFT
+                )
+            continue
+        values = column + p[a + at.A_COLUMN] * capacity
+        extreme = p[a + at.A_EXTREME]
+        for block in range(valid, blocks):
+            n, total, high, low = m[row], m[row + 1], m[row + 2], m[row + 3]
+            begin = block << at.BLOCK_SHIFT
+            n, total, high, low, least, most = number_range(
+                m, flags, shift, values, begin, begin + at.BLOCK, n, total, high, low, _LARGEST, -_LARGEST
+            )
+            row += width
+            m[row], m[row + 1], m[row + 2], m[row + 3] = n, total, high, low
+            if extreme >= 0:
+                store_extremes(m, levels, capacity, extremes, extreme, block, least, most)
+
+
+@njit(cache=True, nogil=True)
+def store_extremes(m, levels, capacity, extremes, extreme, block, least, most):  # type: ignore[no-untyped-def]
+    """Write one block's minimum and maximum, and those of the upper rows which it completes."""
+    width = 2 * extremes
+    rows = capacity >> at.BLOCK_SHIFT
+    level = levels
+    place = block
+    while True:
+        cell = level + place * width + 2 * extreme
+        m[cell], m[cell + 1] = least, most
+        if place & (at.FAN - 1) != at.FAN - 1 or rows >> at.FAN_SHIFT == 0:
+            return
+        first = cell - (at.FAN - 1) * width
+        for i in range(at.FAN - 1):
+            least = min(least, m[first + i * width])
+            most = max(most, m[first + i * width + 1])
+        level += rows * width
+        rows >>= at.FAN_SHIFT
+        place >>= at.FAN_SHIFT
+
+
+@njit(cache=True, nogil=True)
+def block_extremes(m, levels, capacity, extremes, extreme, begin, end, least, most):  # type: ignore[no-untyped-def]
+    """Fold minima and maxima of blocks [begin, end) into ``least`` and ``most``."""
+    width = 2 * extremes
+    rows = capacity >> at.BLOCK_SHIFT
+    level = levels + 2 * extreme
+    while begin < end:
+        last_level = rows >> at.FAN_SHIFT == 0
+        while begin < end and (begin & (at.FAN - 1) != 0 or end - begin < at.FAN or last_level):
+            least = min(least, m[level + begin * width])
+            most = max(most, m[level + begin * width + 1])
+            begin += 1
+        if begin == end:
+            break
+        while end & (at.FAN - 1) != 0:
+            end -= 1
+            least = min(least, m[level + end * width])
+            most = max(most, m[level + end * width + 1])
+        level += rows * width
+        rows >>= at.FAN_SHIFT
+        begin >>= at.FAN_SHIFT
+        end >>= at.FAN_SHIFT
+    return least, most
+
+
+@njit(cache=True, nogil=True)
+def count_range(m, flags, shift, begin, end):  # type: ignore[no-untyped-def]
+    """Count the events of [begin, end) with a flag; shift -1: all."""
+    if shift < 0:
+        return end - begin
+    n = np.int64(0)
+    for i in range(flags + begin, flags + end):
+        n += (m[i] >> shift) & 1
+    return n
+
+
+@njit(cache=True, nogil=True)
+def number_range(m, flags, shift, values, begin, end, n, total, high, low, least, most):  # type: ignore[no-untyped-def]
+    """Add the flagged values of [begin, end) to count, sum, squares in two limbs, minimum and maximum."""
+    for i in range(begin, end):
+        if shift < 0 or (m[flags + i] >> shift) & 1 != 0:
+            value = m[values + i]
+            n += 1
+            total += value
+            square_high, square_low = square(value)
+            high += square_high
+            low += square_low
+            least = min(least, value)
+            most = max(most, value)
+    return n, total, high, low, least, most
+
+
+@njit(inline="always")
+def square(value):  # type: ignore[no-untyped-def]
+    """Return value^2 as (high, low) with low < 2^40; ``abs(value) < 2^40``."""
+    size = abs(value)
+    upper, lower = size >> 20, size & _LOW20
+    middle = ((upper * lower) << 21) + lower * lower
+    return upper * upper + (middle >> 40), middle & _LOW40
+
+
+@njit(cache=True, nogil=True)
+def last_flagged(m, flags, shift, begin, end):  # type: ignore[no-untyped-def]
+    """Return the last position of [begin, end) with a flag, -1 if there is none."""
+    if shift < 0:
+        return end - 1 if end > begin else np.int64(-1)
+    for i in range(end - 1, begin - 1, -1):
+        if (m[flags + i] >> shift) & 1 != 0:
+            return i
+    return np.int64(-1)
+
+
+@njit(cache=True, nogil=True)
+def first_flagged(m, flags, shift, begin, end):  # type: ignore[no-untyped-def]
+    """Return the first position of [begin, end) with a flag, -1 if there is none."""
+    if shift < 0:
+        return begin if end > begin else np.int64(-1)
+    for i in range(begin, end):
+        if (m[flags + i] >> shift) & 1 != 0:
+            return i
+    return np.int64(-1)
+
+
+@njit(cache=True, nogil=True)
+def list_place(p, q, base, capacity, number):  # type: ignore[no-untyped-def]
+    """Return (address, longest length) of a value list: its length, then (time, value) oldest first."""
+    longest = min(p[q + at.K_LIST_MAX], capacity)
+    end = base + p[q + at.K_FROZEN_WORDS] + p[q + at.K_WORDS] * capacity + summary_words(p, q, capacity)
+    return end - (number + 1) * (1 + 2 * longest), longest
+
+
+@njit(cache=True, nogil=True)
+def find_value(m, place, value):  # type: ignore[no-untyped-def]
+    """Return the position of a value in a list, -1 if it is not there; newest first."""
+    for i in range(m[place] - 1, -1, -1):
+        if m[place + 2 + 2 * i] == value:
+            return i
+    return np.int64(-1)
+
+
+@njit(cache=True, nogil=True)
+def extend_list(m, p, q, base, capacity, i):  # type: ignore[no-untyped-def]
+    """Enter event i into the lists of the most recently seen values, each with its last time."""
+    column = base + p[q + at.K_FROZEN_WORDS]
+    time = m[column + i] >> at.TIME_SHIFT
+    for number in range(p[q + at.K_ACC_COUNT]):
+        a = p[q + at.K_ACCS] + number * at.ACC
+        if p[a + at.A_CLASS] != at.CLASS_VALUES:
+            continue
+        shift = p[a + at.A_SHIFT]
+        if shift >= 0 and (m[column + p[a + at.A_FLAG] * capacity + i] >> shift) & 1 == 0:
+            continue
+        value = m[column + p[a + at.A_COLUMN] * capacity + i]
+        place, longest = list_place(p, q, base, capacity, p[a + at.A_LIST])
+        see_value(m, place, longest, time, value)
+
+
+@njit(cache=True, nogil=True)
+def see_value(m, place, longest, time, value):  # type: ignore[no-untyped-def]
+    """Move a value to where ``time`` belongs; the oldest leaves a full list."""
+    length = m[place]
+    hole = find_value(m, place, value)
+    if hole >= 0:
+        if m[place + 1 + 2 * hole] >= time:
+            return
+    elif length == longest:
+        if time < m[place + 1]:
+            return
+        hole = 0
+    else:
+        hole = length
+        m[place] = length + 1
+        while hole > 0 and m[place - 1 + 2 * hole] > time:
+            m[place + 1 + 2 * hole] = m[place - 1 + 2 * hole]
+            m[place + 2 + 2 * hole] = m[place + 2 * hole]
+            hole -= 1
+        length = hole  # nothing left to move down
+    while hole + 1 < length and m[place + 3 + 2 * hole] <= time:
+        m[place + 1 + 2 * hole] = m[place + 3 + 2 * hole]
+        m[place + 2 + 2 * hole] = m[place + 4 + 2 * hole]
+        hole += 1
+    m[place + 1 + 2 * hole] = time
+    m[place + 2 + 2 * hole] = value
+
+
+@njit(cache=True, nogil=True)
+def forget_value(m, p, q, base, capacity, i, hi):  # type: ignore[no-untyped-def]
+    """Take the value of the oldest event i out of the lists, unless a later kept event has it too."""
+    column = base + p[q + at.K_FROZEN_WORDS]
+    time = m[column + i] >> at.TIME_SHIFT
+    for number in range(p[q + at.K_ACC_COUNT]):
+        a = p[q + at.K_ACCS] + number * at.ACC
+        if p[a + at.A_CLASS] != at.CLASS_VALUES:
+            continue
+        flags, shift = column + p[a + at.A_FLAG] * capacity, p[a + at.A_SHIFT]
+        if shift >= 0 and (m[flags + i] >> shift) & 1 == 0:
+            continue
+        values = column + p[a + at.A_COLUMN] * capacity
+        place, _ = list_place(p, q, base, capacity, p[a + at.A_LIST])
+        found = find_value(m, place, m[values + i])
+        if found < 0 or m[place + 1 + 2 * found] != time:
+            continue
+        again = False
+        other = i + 1
+        while other < hi and m[column + other] >> at.TIME_SHIFT == time:
+            if m[values + other] == m[values + i] and (shift < 0 or (m[flags + other] >> shift) & 1 != 0):
+                again = True
+                break
+            other += 1
+        if again:
+            continue
+        for j in range(found, m[place] - 1):
+            m[place + 1 + 2 * j] = m[place + 3 + 2 * j]
+            m[place + 2 + 2 * j] = m[place + 4 + 2 * j]
+        m[place] -= 1

@@ -1,0 +1,240 @@
+"""The windows of one partition: duplicates, event time, histories of keys and the features over them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fraudstream.rules.bundle import FeatureSet, Schema
+from fraudstream.stream.windows import kernel_advance, kernel_export, kernel_keys
+from fraudstream.stream.windows import layout as at
+from fraudstream.stream.windows.admit import Admission, DedupStore
+from fraudstream.stream.windows.memory import Memory
+from fraudstream.stream.windows.plan import compile_features
+from fraudstream.stream.windows.snapshot import SnapshotError, pack, unpack
+from fraudstream.stream.wire.types import Batch
+
+__all__ = ["Admission", "FeatureMatrix", "SnapshotError", "WindowStore"]
+
+RESERVED_WORDS = 1 << 34
+"""128 GiB of address space: half for events, a quarter for 536 million keys, two eighths for the index."""
+INDEX_MIN = 1 << 12
+SWEEP_PER_ROW = 2
+"""Keys looked at for eviction per row and kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureMatrix:
+    """Features of a batch; n = its rows, F = ``FeatureSet.words``."""
+
+    value: NDArray[np.int64]
+    """[n, F]"""
+    state: NDArray[np.uint8]
+    """[n, F] 1 present, 0 missing."""
+    approximate: NDArray[np.bool_]
+    """[n] a value was clamped, or a window reaches events dropped by ``max_events_per_key``."""
+
+
+class WindowStore:
+    """Feature state of one partition.
+
+    Everything is a function of the admitted events in log order: batch borders, snapshots and the moments
+    at which memory is tidied do not show.
+    """
+
+    def __init__(self, features: FeatureSet, schema: Schema) -> None:
+        self._features = features
+        self._schema = schema
+        self._plan = plan = compile_features(features, schema)
+        self._dedup = DedupStore(features.time, schema)
+        self._memory = Memory(RESERVED_WORDS)
+        self._m = m = self._memory.words
+        begin = at.CONTROL + len(plan.kinds) * at.KIND_STATE
+        m[at.C_SCRATCH] = begin
+        # A cache line each: headers begin at a multiple of 8 words.
+        headers = -(-(begin + plan.scratch_words) // at.HEADER) * at.HEADER
+        self._area_words = len(m) // 8
+        self._areas = (len(m) // 4, len(m) // 4 + self._area_words)
+        self._area = 0
+        m[at.C_HEADERS], m[at.C_HEADERS_END] = headers, len(m) // 4
+        m[at.C_INDEX], m[at.C_INDEX_MASK] = self._areas[0], INDEX_MIN - 1
+        m[at.C_ARENA] = m[at.C_ARENA_BEGIN] = len(m) // 2
+        m[at.C_ARENA_END] = len(m)
+
+    @property
+    def watermark_ms(self) -> int:
+        """Highest admitted event time; ``layout.NEVER`` before the first."""
+        return self._dedup.watermark_ms
+
+    @property
+    def history_ms(self) -> int:
+        """Watermark less the time of the first admitted event."""
+        return 0 if self._dedup.first_ms == at.NEVER else self._dedup.watermark_ms - self._dedup.first_ms
+
+    @property
+    def keys(self) -> dict[str, int]:
+        """Keys in memory for each kind."""
+        return {
+            name: int(self._m[at.CONTROL + kind * at.KIND_STATE])
+            for kind, name in enumerate(self._plan.kinds)
+        }
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes allocated for events, keys, index and duplicates."""
+        m = self._m
+        words = m[at.C_ARENA] - m[at.C_ARENA_BEGIN] + m[at.C_USED] * at.HEADER + m[at.C_INDEX_MASK] + 1
+        return int(words) * 8 + self._dedup.allocated_bytes
+
+    def admit(self, batch: Batch, start_from: int) -> Admission:
+        """Recognise duplicates, lateness and clock skew, in log order; raise the watermark.
+
+        Records below ``start_from`` leave no entry; they still count in windows.
+        """
+        return self._dedup.admit(batch, start_from)
+
+    def advance(self, batch: Batch, admission: Admission, filters: NDArray[np.uint64]) -> FeatureMatrix:
+        """Compute the features of every row and enter it; late rows and duplicates: all missing, enter none.
+
+        Args:
+            batch: accepted rows, money in base currency.
+            admission: what :meth:`admit` said about them.
+            filters: uint64 [filters, ceil(n / 64)], bit i of word w: filter is true for row 64 w + i.
+
+        Raises:
+            MemoryError: the reserved range is full; the state is then unusable.
+        """
+        n = len(batch)
+        words = self._plan.words
+        result = FeatureMatrix(
+            value=np.zeros((n, words), np.int64),
+            state=np.zeros((n, words), np.uint8),
+            approximate=np.zeros(n, np.bool_),
+        )
+        self._make_room(n * len(self._plan.kinds))
+        whole = kernel_advance.advance(
+            self._m,
+            self._plan.table,
+            np.require(batch.value, np.int64, ("C", "W")),
+            np.require(batch.state, np.uint8, ("C", "W")),
+            np.require(filters, np.uint64, ("C", "W")),
+            admission.as_of_ms,
+            admission.watermark_ms,
+            admission.flags,
+            result.value,
+            result.state,
+            result.approximate,
+        )
+        if not whole:
+            raise MemoryError("window memory is full: shorten windows or add partitions")
+        kernel_advance.sweep(
+            self._m, self._plan.table, self.watermark_ms, SWEEP_PER_ROW * n * len(self._plan.kinds)
+        )
+        return result
+
+    def decided(self, admission: Admission, decision: NDArray[np.uint8], score: NDArray[np.int32]) -> None:
+        """Remember the results of the rows that are not duplicates, for duplicates to come."""
+        self._dedup.decided(admission, decision, score)
+
+    def recall(self, admission: Admission) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+        """Return decision and score of the first of each duplicate row; call after :meth:`decided`."""
+        return self._dedup.recall(admission)
+
+    def snapshot(self) -> bytes:
+        """Return everything visible as bytes; :meth:`restore` gives a store that behaves the same."""
+        numbers, keys = self._visible()
+        events = self._events(numbers)
+        return pack(
+            {
+                "features": self._features.hash.encode(),
+                "schema": self._schema.hash.encode(),
+                "clock": np.array([self.watermark_ms, self._dedup.first_ms], "<i8").tobytes(),
+                "keys": keys.astype("<i8", copy=False).tobytes(),
+                "events": events.astype("<i8", copy=False).tobytes(),
+                "entries": self._dedup.export().astype("<i8", copy=False).tobytes(),
+            }
+        )
+
+    @classmethod
+    def restore(cls, features: FeatureSet, schema: Schema, data: bytes) -> WindowStore:
+        """Return the store of a snapshot.
+
+        Raises:
+            SnapshotError: damaged, another format, or made with other features or another schema.
+        """
+        sections = unpack(data)
+        for name, was, expected in (
+            ("features", sections["features"], features.hash),
+            ("schema", sections["schema"], schema.hash),
+        ):
+            if bytes(was).decode() != expected:
+                raise SnapshotError(
+                    f"window snapshot was made with {name} {bytes(was).decode()}, expected {expected}; "
+                    "rebuild from the log"
+                )
+        store = cls(features, schema)
+        clock = np.frombuffer(sections["clock"], "<i8")
+        keys = np.frombuffer(sections["keys"], "<i8").reshape(-1, kernel_export.EXPORT)
+        events = np.frombuffer(sections["events"], "<i8")
+        entries = np.frombuffer(sections["entries"], "<i8").reshape(-1, 7)
+        store._dedup.restore(np.require(entries, np.int64, ("C", "W")), int(clock[0]), int(clock[1]))
+        store._make_room(len(keys))
+        if not kernel_export.restore_keys(
+            store._m,
+            store._plan.table,
+            np.require(keys, np.int64, ("C", "W")),
+            np.require(events, np.int64, ("C", "W")),
+        ):
+            raise MemoryError("window memory is too small for the snapshot: raise the memory limit")
+        return store
+
+    def state_hash(self) -> str:
+        """Return SHA-256 (hex) of the visible state in canonical order."""
+        numbers, keys = self._visible()
+        high, low, kind = (
+            keys[:, i] for i in (kernel_export.X_HIGH, kernel_export.X_LOW, kernel_export.X_KIND)
+        )
+        order = np.lexsort((high, low, kind))
+        numbers, keys = numbers[order], keys[order]
+        digest = hashlib.sha256()
+        digest.update(np.array([self.watermark_ms, self._dedup.first_ms], "<i8").tobytes())
+        digest.update(keys.astype("<i8", copy=False).tobytes())
+        digest.update(self._events(numbers).astype("<i8", copy=False).tobytes())
+        digest.update(self._dedup.export().astype("<i8", copy=False).tobytes())
+        return digest.hexdigest()
+
+    def _visible(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return header numbers and key records of everything visible."""
+        count, _ = kernel_export.count_visible(self._m, self._plan.table, self.watermark_ms)
+        numbers = np.empty(count, np.int64)
+        keys = np.empty((count, kernel_export.EXPORT), np.int64)
+        kernel_export.list_visible(self._m, self._plan.table, self.watermark_ms, numbers, keys)
+        return numbers, keys
+
+    def _events(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return frozen words and event columns of all visible keys, in the given order."""
+        _, words = kernel_export.count_visible(self._m, self._plan.table, self.watermark_ms)
+        events = np.empty(words, np.int64)
+        kernel_export.write_events(self._m, self._plan.table, numbers, events)
+        return events
+
+    def _make_room(self, more: int) -> None:
+        """Let the index hold ``more`` keys beyond those it has."""
+        m = self._m
+        wanted = 2 * (int(m[at.C_KEYS]) + more)
+        slots = old_slots = int(m[at.C_INDEX_MASK]) + 1
+        if wanted <= slots:
+            return
+        while slots < wanted:
+            slots *= 2
+        if slots > self._area_words:
+            raise MemoryError(f"{wanted // 2} keys do not fit: shorten windows or add partitions")
+        old = self._areas[self._area]
+        self._area ^= 1
+        new = self._areas[self._area]
+        kernel_keys.move_index(m, old, old_slots - 1, new, slots - 1)
+        m[at.C_INDEX], m[at.C_INDEX_MASK] = new, slots - 1
+        self._memory.release(old, old_slots)
