@@ -23,6 +23,8 @@ START_MS = 1_767_225_600_000
 """2026-01-01T00:00:00Z: event times of workloads are fixed."""
 HASH_KEY = bytes(16)
 LOAD_BATCH = 1000
+STEPS = ("decode", "admit", "features", "score", "rules", "decide", "encode")
+"""Names that the pipeline tells its `on_step`."""
 
 
 @dataclass(slots=True)
@@ -88,9 +90,10 @@ def recut(source: Sequence[Slice], batch: int) -> list[Slice]:
     return [piece.part(at, at + batch) for piece in source for at in range(0, len(piece), batch)]
 
 
-def measure(pipeline: Pipeline, source: Sequence[Slice], batch: int, steps: Sequence[str]) -> CoreRun:
+def measure(pipeline: Pipeline, source: Sequence[Slice], batch: int) -> CoreRun:
     """Run prepared slices through the pipeline and time every step."""
     laps = Laps()
+    pipeline.on_step = laps
     pieces = recut(source, batch)
     n = sum(len(piece) for piece in pieces)
     rounds: list[float] = []
@@ -100,9 +103,9 @@ def measure(pipeline: Pipeline, source: Sequence[Slice], batch: int, steps: Sequ
         begin = time.perf_counter_ns()
         for piece in part:
             laps.begin()
-            pipeline.process(piece, lap=laps)
+            pipeline.process(piece)
         rounds.append((time.perf_counter_ns() - begin) / sum(len(piece) for piece in part) / 1000)
-    step_us = {step: laps.total_ns.get(step, 0) / n / 1000 for step in steps}
+    step_us = {step: laps.total_ns.get(step, 0) / n / 1000 for step in STEPS}
     decided = sum(us for step, us in step_us.items() if step not in ("decode", "encode"))
     return CoreRun(batch, n, step_us, decided, statistics.median(rounds), tuple(rounds[:5]))
 
@@ -126,9 +129,9 @@ def run(
         timing = progress.add_task("measure", total=len(batches))
         for batch in batches:
             part, source = source[: count // LOAD_BATCH], source[count // LOAD_BATCH :]
-            runs.append(measure(pipeline, part, batch, Pipeline.STEPS))
+            runs.append(measure(pipeline, part, batch))
             progress.advance(timing)
-    columns = ["batch", *(f"{step} us" for step in Pipeline.STEPS)]
+    columns = ["batch", *(f"{step} us" for step in STEPS)]
     columns += ["columns to decided us", "bytes to bytes us", "decided tx/s", "bytes tx/s"]
     table = Table(
         f"Core, {workload.id}",
