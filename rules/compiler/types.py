@@ -1,7 +1,7 @@
 """Types and units of expressions: from syntax nodes to checked terms.
 
 ``check`` resolves names, decides what bare literals mean, refuses what can not be compared or added,
-and returns a tree of :class:`Term` that needs neither the scope nor the text any more.
+and returns terms that need neither the scope nor the text any more.
 
 Seams for documents (rule sets, features, tests):
 
@@ -16,107 +16,51 @@ A problem is shown to the operator as ``message; hint``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from fractions import Fraction
-from typing import NamedTuple
+from collections.abc import Sequence
 
-from fraudstream.rules.bundle import Repr, Slot, Type
-from fraudstream.rules.compiler.nodes import Node, Problem
+from fraudstream.rules.bundle import Slot, Source, Type
+from fraudstream.rules.compiler import build
+from fraudstream.rules.compiler.checker import Checker
+from fraudstream.rules.compiler.grammar import MAX_PROBLEMS, parse
+from fraudstream.rules.compiler.literals import Refusal, fit, typed_text, words
+from fraudstream.rules.compiler.nodes import Problem
+from fraudstream.rules.compiler.suggest import suggest
+from fraudstream.rules.compiler.terms import (
+    CONDITION,
+    TIME,
+    Checked,
+    Constant,
+    Kind,
+    ListDecl,
+    ListItem,
+    Scope,
+    Term,
+    every,
+    names_read,
+    phrase,
+)
 
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """Type of an expression with what its values need to be understood."""
-
-    type: Type
-    repr: Repr = "i"
-    values: tuple[str, ...] = ()
-    """Names of an enum's codes."""
-    currency: Slot | None = None
-    """Money left as sent: the field that names its currency. None: base currency."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Term:
-    """One operation of a checked expression; terms may be shared, they form a graph without cycles."""
-
-    op: str
-    kind: Kind
-    args: tuple[Term, ...] = ()
-    data: object = None
-
-
-@dataclass(frozen=True, slots=True)
-class Constant:
-    """A value that is known when rules are loaded."""
-
-    kind: Kind
-    value: int | float | str | tuple[float, float]
-    """bool, integer, money (minor units), duration and time (ms), date (days), enum (code): int; number:
-    float; text, id, category, country: str; geo: (latitude, longitude)."""
-    exact: Fraction | None = None
-    """Numbers, money and durations exactly as written, for bounds."""
-    currency: str = ""
-    """Set where the text named a currency."""
-
-
-class ListItem(NamedTuple):
-    """One item of a declared list."""
-
-    value: int | float | str
-    """As ``list_value`` returns it."""
-    until_ms: int | None = None
-    """The item counts for event times before this instant."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ListDecl:
-    """A list of ``lists.yaml``."""
-
-    name: str
-    """Without ``lists.``."""
-    type: Type
-    items: tuple[ListItem, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """Everything that an expression may name."""
-
-    slots: Mapping[str, Slot]
-    """Fields, features, models."""
-    base_currency: str
-    decimals: Callable[[str], int | None]
-    """Digits of an ISO 4217 currency; None: no such currency."""
-    zone: str = "UTC"
-    params: Mapping[str, Constant] = field(default_factory=dict)
-    """Names without ``params.``."""
-    lists: Mapping[str, ListDecl] = field(default_factory=dict)
-    """Names without ``lists.``."""
-    conditions: Mapping[str, Checked] = field(default_factory=dict)
-    currencies: Mapping[str, Slot] = field(default_factory=dict)
-    """Money fields with ``convert: false`` -> the field that names their currency."""
-    event_time: Slot | None = None
-    """Judges dates; needed for lists with ``until`` and for gates."""
-    event_type: Slot | None = None
-    allow: frozenset[str] = frozenset({"fields", "features", "models", "params", "lists", "conditions"})
-    """What may be named here; a feature's ``where`` has {"fields"}."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Checked:
-    """An expression without problems."""
-
-    text: str
-    node: Node | None
-    """None for gates and combinations."""
-    term: Term
-
-    @property
-    def kind(self) -> Kind:
-        """Return the expression's type."""
-        return self.term.kind
+__all__ = [
+    "Checked",
+    "Constant",
+    "Kind",
+    "ListDecl",
+    "ListItem",
+    "Problem",
+    "Scope",
+    "Term",
+    "both",
+    "check",
+    "constant",
+    "every",
+    "gate",
+    "list_value",
+    "names_read",
+    "phrase",
+    "suggest",
+    "value_for",
+    "words",
+]
 
 
 def check(
@@ -127,12 +71,28 @@ def check(
     Returns:
         The checked expression and no problems, or None and all problems found.
     """
-    raise NotImplementedError
+    node, problems = parse(text)
+    if node is None:
+        return None, problems
+    checker = Checker(text, scope)
+    term = checker.infer(node)
+    if term is not None and expect is not None and term.kind.type is not expect:
+        hint = "compare it with something, such as `> 0`" if expect is Type.BOOL else ""
+        checker.report.add(node, f"{phrase(expect)} is expected, this is {phrase(term.kind)}", hint)
+    if term is None or checker.report.problems:
+        return None, tuple(sorted(set(checker.report.problems))[:MAX_PROBLEMS])
+    return Checked(text, node, term), ()
 
 
 def constant(text: str, scope: Scope) -> tuple[Constant | None, tuple[Problem, ...]]:
     """Read a constant: ``4``, ``-2``, ``200 CNY``, ``10m``, ``50%``, ``"x"``, ``true``."""
-    raise NotImplementedError
+    checked, problems = check(text, scope, None)
+    if checked is None:
+        return None, problems
+    if checked.term.constant is None:
+        hint = "write a value such as `4`, `10m`, `200 CNY` or a text in quotes"
+        return None, (Problem(0, len(text), "a constant is expected", hint),)
+    return checked.term.constant, ()
 
 
 def value_for(text: str, slot: Slot, scope: Scope) -> tuple[Constant | None, tuple[Problem, ...]]:
@@ -140,36 +100,48 @@ def value_for(text: str, slot: Slot, scope: Scope) -> tuple[Constant | None, tup
 
     Texts need no quotes, money no currency, a geo point is ``30.5, 104.1``.
     """
-    raise NotImplementedError
+    kind = scope.kind_of(slot)
+    found = typed_text(text, kind, scope)
+    if found is None:
+        value, problems = constant(text, scope)
+        if value is None:
+            return None, problems
+        found = fit(value, slot, kind, scope)
+    if isinstance(found, Refusal):
+        return None, (Problem(0, max(len(text), 1), *found),)
+    return found, ()
 
 
 def list_value(
     text: str, item_type: Type, scope: Scope
 ) -> tuple[int | float | str | None, tuple[Problem, ...]]:
-    """Read one item of a list; texts need no quotes."""
-    raise NotImplementedError
-
-
-def words(value: Constant, hash_key: bytes) -> tuple[int, ...]:
-    """Return a constant's column words (one or two int64), texts hashed under ``hash_key``."""
-    raise NotImplementedError
+    """Read one item of a list; texts need no quotes. Items of an enum list are checked where it is used."""
+    if item_type in (Type.CATEGORY, Type.ID, Type.ENUM):
+        return text, ()
+    slot = Slot("item", item_type, "f" if item_type is Type.NUMBER else "i", Source.FIELD, 0)
+    found, problems = value_for(text, slot, scope)
+    if found is None or isinstance(found.value, tuple):
+        return None, problems
+    return found.value, ()
 
 
 def gate(scope: Scope, on: Sequence[str], from_ms: int | None, until_ms: int | None) -> Checked:
     """Return "event type is one of ``on`` and from <= event time < until", never unknown."""
-    raise NotImplementedError
+    terms: list[Term] = []
+    if scope.event_type is not None:
+        kind = scope.kind_of(scope.event_type)
+        codes = tuple(Constant(kind, kind.values.index(name)) for name in kind.values if name in on)
+        read = build.read(scope.event_type, kind)
+        terms.append(build.definite(Term("in", CONDITION, (read,), codes)))
+    if scope.event_time is not None:
+        time = build.read(scope.event_time, TIME)
+        if from_ms is not None:
+            terms.append(build.definite(build.compare(">=", time, build.const(Constant(TIME, from_ms)))))
+        if until_ms is not None:
+            terms.append(build.definite(build.compare("<", time, build.const(Constant(TIME, until_ms)))))
+    return Checked("", None, build.join("and", terms))
 
 
 def both(first: Checked, second: Checked) -> Checked:
     """Return ``first and second``."""
-    raise NotImplementedError
-
-
-def names_read(checked: Checked) -> tuple[Slot, ...]:
-    """Return every slot that the expression reads, sorted by name, conditions included."""
-    raise NotImplementedError
-
-
-def suggest(name: str, candidates: Sequence[str]) -> str:
-    """Return ``did you mean `x`?`` for the nearest candidate, or an empty text."""
-    raise NotImplementedError
+    return Checked(second.text, None, build.join("and", [first.term, second.term]))

@@ -58,7 +58,7 @@ def test_offsets_equal_zoneinfo(name: str, package_zones: None) -> None:
         assert timedelta(milliseconds=zone.offset_at(instant)) == moment.utcoffset(), moment
 
 
-# Nuuk's table ends inside a summer time of its rule, where zoneinfo's local times contradict its own UTC times.
+# Nuuk ends its table inside a summer time, where local times of zoneinfo contradict its own UTC times.
 @pytest.mark.parametrize("name", [zone for zone in ZONES if zone != "America/Nuuk"])
 def test_local_times_equal_zoneinfo(name: str, package_zones: None) -> None:
     """Local times, those in gaps and those that occur twice included, are zoneinfo's with fold 0."""
