@@ -1,0 +1,447 @@
+"""Steps 2 to 7 of one partition: a slice of records in, encoded decisions out.
+
+Pure: :meth:`Pipeline.process` is a function of the state, the slice and the versions in force. It reads no
+clock, no environment and no random source, logs nothing and awaits nothing; live work, recovery, replay,
+tests and benchmarks are all this call. Where a slice ends is invisible in its results.
+
+A slice's rows are *decided* here unless their offset is below ``start_from`` or in ``known`` (decisions that
+an earlier owner published): those advance the state only, and what a duplicate of them repeats is taken from
+``known``, never computed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from fraudstream.models.linear import Columns, LinearModel
+from fraudstream.rules.bundle import Bundle, Rule, Type
+from fraudstream.rules.compiler.program import BoundProgram, Inputs
+from fraudstream.rules.compiler.text import render
+from fraudstream.stream.decide import Decided, RuleCounts, compile_plan, decide, row_mask
+from fraudstream.stream.evidence import Evidence
+from fraudstream.stream.outcome import FLAG_NAMES, Decision, Flag, Outcome, Versions
+from fraudstream.stream.reading import Decoded
+from fraudstream.stream.sample import sample_slice
+from fraudstream.stream.scoring import NO_MODEL, bind_model
+from fraudstream.stream.windows.store import Admission, FeatureMatrix, SnapshotError, WindowStore
+from fraudstream.stream.wire.currency import to_base
+from fraudstream.stream.wire.decode import decode
+from fraudstream.stream.wire.encode import encode
+from fraudstream.stream.wire.iso4217 import DECIMALS
+from fraudstream.stream.wire.tables import compile_schema
+from fraudstream.stream.wire.types import Batch, Encoded, Rejected, Slice
+
+AMOUNT_FIELD = "txn.amount"
+"""The money of ``Counts.amount_minor``, if the schema has it."""
+
+_NO_ALERT = Flag.DUPLICATE | Flag.MALFORMED | Flag.SUPPRESSED
+_MAGIC = b"FSPIPE01"
+_LENGTH = struct.Struct("<I")
+
+
+class RebuildNeeded(Exception):  # noqa: N818 - named for what has to be done
+    """Other definitions of schema or features: their state has to be built from the log."""
+
+
+class Known(NamedTuple):
+    """Decisions that are already published."""
+
+    offset: NDArray[np.int64]
+    """[k], ascending."""
+    decision: NDArray[np.uint8]
+    score: NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a slice adds to the metrics, as plain integers; only rows decided here count."""
+
+    records: int
+    decisions: Mapping[str, int]
+    flags: Mapping[str, int]
+    dead_letters: Mapping[str, int]
+    """By code."""
+    fields_missing: Mapping[tuple[str, str], int]
+    """By field and cause; all rows of the slice."""
+    amount_minor: Mapping[str, int]
+    """Sum of base-currency amounts by decision, duplicates left out."""
+    rules: RuleCounts
+    """In the order of ``Bundle.rules``."""
+    event_time_ms_max: int
+    """Newest event time of the slice, -1: none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a slice."""
+
+    slice: Slice
+    batch: Batch
+    admission: Admission
+    matrix: FeatureMatrix
+    outcome: Outcome
+    rows: NDArray[np.int32]
+    """Slice rows that carry a decision, ascending."""
+    encoded: Encoded
+    """Their decisions."""
+    would_be: NDArray[np.uint8]
+    """[n] decisions before shadow mode turned them into pass."""
+    alerts: tuple[tuple[int, bytes], ...]
+    """(slice row, alert)."""
+    dead_letters: tuple[Rejected, ...]
+    """Unreadable records among ``rows``."""
+    counts: Counts
+
+
+class Pipeline:
+    """One partition's state and the versions in force."""
+
+    def __init__(
+        self,
+        partition: int,
+        hash_key: bytes,
+        bundle: Bundle,
+        model: LinearModel | None,
+        start_from: int = 0,
+        *,
+        live: bool = True,
+        next_offset: int = 0,
+        store: WindowStore | None = None,
+    ) -> None:
+        self.partition = partition
+        self.hash_key = hash_key
+        self.start_from = start_from
+        self.next_offset = next_offset
+        self.store = WindowStore(bundle.features, bundle.schema) if store is None else store
+        self.on_step: Callable[[str], object] | None = None
+        """Told the name of each step when it is done: whoever holds a clock may measure."""
+        self._tables = compile_schema(bundle.schema)
+        self._filters = _bind_filters(bundle, hash_key)
+        self._use(bundle, model, live)
+
+    def _use(self, bundle: Bundle, model: LinearModel | None, live: bool) -> None:
+        self.bundle = bundle
+        self.model = model
+        self.live = live
+        self.versions = Versions(bundle.hash, NO_MODEL if model is None else model.version)
+        self._bound_model = None if model is None else bind_model(model, bundle)
+        self._plan = compile_plan(bundle)
+        self._program = bundle.program.bind(self.hash_key)
+        self._evidence = Evidence(bundle)
+        self._decimals = DECIMALS[bundle.schema.base_currency]
+
+    def switch(self, bundle: Bundle, model: LinearModel | None, *, live: bool | None = None) -> None:
+        """Put other versions in force from the next slice on.
+
+        Raises:
+            RebuildNeeded: the bundle has another schema or other features.
+        """
+        if bundle.schema.hash != self.bundle.schema.hash:
+            raise RebuildNeeded("the bundle has another schema; its state is built from the log")
+        if bundle.features.hash != self.bundle.features.hash:
+            raise RebuildNeeded("the bundle has other features; their state is built from the log")
+        self._use(bundle, model, self.live if live is None else live)
+
+    def process(self, source: Slice, known: Known | None = None) -> Result:
+        """Decide a slice.
+
+        1. (take: the slice was fetched by the caller)
+        2. decode the records, convert money to the base currency
+        3. admit: duplicates, late events, clock skew
+        4. features: filters, then windows advance row by row
+        5. score with the champion
+        6. rules
+        7. decide, remember for duplicates, encode
+        8. (emit: the caller publishes ``Result``)
+
+        Raises:
+            ValueError: the slice is of another partition, or begins before ``next_offset``.
+        """
+        self._check(source)
+        # Step 2. decode.
+        batch = decode(source, self._tables, self.hash_key)
+        no_rate = to_base(batch, self.bundle.rates)
+        self._done("decode")
+        # Step 3. admit.
+        admission = self.store.admit(batch, self.start_from)
+        self._done("admit")
+        # Step 4. features.
+        matrix = self.store.advance(batch, admission, self._filter(batch))
+        self._done("features")
+        # Step 5. score. Rows that repeat or were published need neither score nor rules.
+        published, wanted = self._split(source, known)
+        duplicate = (admission.flags & Flag.DUPLICATE) != 0
+        active = wanted[batch.row] & ~duplicate
+        champion = self._score(batch, matrix, active)
+        self._done("score")
+        # Step 6. rules.
+        true, unknown = self._rules(batch, matrix, champion, active)
+        self._done("rules")
+        # Step 7. decide, remember, encode.
+        decoded = Decoded(batch, matrix.value, matrix.state, champion)
+        decided = decide(
+            self._plan,
+            true,
+            unknown,
+            row_mask(active),
+            champion,
+            lambda rule, row: self._text(rule, decoded, row),
+        )
+        flags = admission.flags | np.where(no_rate & ~duplicate, np.uint16(Flag.NO_RATE), np.uint16(0))
+        flags |= np.where(matrix.approximate & ~duplicate, np.uint16(Flag.APPROXIMATE), np.uint16(0))
+        outcome, would_be = self._outcome(
+            admission, decided, flags.astype(np.uint16), champion, known, published[batch.row]
+        )
+        self._done("decide")
+        rows = np.flatnonzero(wanted).astype(np.int32)
+        malformed = Decision.ALERT if self.live else Decision.PASS
+        encoded = encode(source, batch, outcome, self.versions, rows, malformed=malformed)
+        alerts = self._alerts(source, decoded, decided, outcome, rows, encoded) if self.live else ()
+        dead_letters = tuple(item for item in batch.rejected if wanted[item.row])
+        counts = self._counts(source, batch, outcome, decided, active, wanted, dead_letters)
+        if len(source):
+            self.next_offset = int(source.offset[-1]) + 1
+        self._done("encode")
+        return Result(
+            source, batch, admission, matrix, outcome, rows, encoded, would_be, alerts, dead_letters, counts
+        )
+
+    def _check(self, source: Slice) -> None:
+        if source.partition != self.partition:
+            raise ValueError(f"slice is of partition {source.partition}, this pipeline of {self.partition}")
+        if len(source) and int(source.offset[0]) < self.next_offset:
+            raise ValueError(
+                f"slice begins at {int(source.offset[0])}, below the next offset {self.next_offset}"
+            )
+
+    def _done(self, step: str) -> None:
+        if self.on_step is not None:
+            self.on_step(step)
+
+    def _split(self, source: Slice, known: Known | None) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return, by slice row, its place in ``known`` (-1: none) and whether the row is decided here."""
+        place = np.full(len(source), -1, np.int64)
+        if known is not None and len(known.offset):
+            at = np.minimum(np.searchsorted(known.offset, source.offset), len(known.offset) - 1)
+            place = np.where(known.offset[at] == source.offset, at, -1)
+        return place, (source.offset >= self.start_from) & (place < 0)
+
+    def _filter(self, batch: Batch) -> NDArray[np.uint64]:
+        n = len(batch)
+        if self._filters is None:
+            return np.zeros((0, -(-n // 64)), np.uint64)
+        nothing = np.zeros((n, 0), np.int64), np.zeros((n, 0), np.uint8)
+        models = np.zeros((0, n), np.int64), np.zeros((0, n), np.uint8)
+        return self._filters.evaluate(_inputs(batch, *nothing, *models), n)[0]
+
+    def _score(self, batch: Batch, matrix: FeatureMatrix, active: NDArray[np.bool_]) -> NDArray[np.int64]:
+        if self._bound_model is None or not active.any():
+            return np.full(len(batch), -1, np.int64)
+        return self._bound_model.score(Columns(batch.value, batch.state, matrix.value, matrix.state), active)
+
+    def _rules(
+        self,
+        batch: Batch,
+        matrix: FeatureMatrix,
+        champion: NDArray[np.int64],
+        active: NDArray[np.bool_],
+    ) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        n = len(batch)
+        if not active.any():
+            nothing = np.zeros((self.bundle.program.outputs, -(-n // 64)), np.uint64)
+            return nothing, nothing
+        there = champion >= 0
+        score = np.where(there, champion / 1_000_000, 0.0).view(np.int64)
+        models = score.reshape(1, n), there.astype(np.uint8).reshape(1, n)
+        return self._program.evaluate(_inputs(batch, matrix.value, matrix.state, *models), n)
+
+    def _text(self, rule: Rule, decoded: Decoded, row: int) -> str:
+        texts = rule.reason
+        segments = texts.get(self.bundle.policy.language) or next(iter(texts.values()), ())
+        return render(segments, lambda slot: decoded.read(slot, row), rule.zone, self._decimals)
+
+    def _outcome(
+        self,
+        admission: Admission,
+        decided: Decided,
+        flags: NDArray[np.uint16],
+        champion: NDArray[np.int64],
+        known: Known | None,
+        published: NDArray[np.int64],
+    ) -> tuple[Outcome, NDArray[np.uint8]]:
+        """Remember what was decided, and answer duplicates with what their first was answered."""
+        would_be, score = decided.decision, decided.score
+        decision = would_be if self.live else np.zeros_like(would_be)
+        if known is not None and (published >= 0).any():
+            there, at = published >= 0, np.maximum(published, 0)
+            decision = np.where(there, known.decision[at], decision).astype(np.uint8)
+            score = np.where(there, known.score[at], score).astype(np.int32)
+        self.store.decided(admission, decision, score)
+        duplicate = (admission.flags & Flag.DUPLICATE) != 0
+        if duplicate.any():
+            first_decision, first_score = self.store.recall(admission)
+            decision = np.where(duplicate, first_decision, decision).astype(np.uint8)
+            score = np.where(duplicate, first_score, score).astype(np.int32)
+            would_be = np.where(duplicate, first_decision, would_be).astype(np.uint8)
+        outcome = Outcome(decision, score, flags, admission.duplicate_of, champion, decided.reasons)
+        return outcome, would_be
+
+    def _alerts(
+        self,
+        source: Slice,
+        decoded: Decoded,
+        decided: Decided,
+        outcome: Outcome,
+        rows: NDArray[np.int32],
+        encoded: Encoded,
+    ) -> tuple[tuple[int, bytes], ...]:
+        batch = decoded.batch
+        wanted = (outcome.decision != Decision.PASS) & ((outcome.flags & int(_NO_ALERT)) == 0)
+        found: list[tuple[int, bytes]] = []
+        for at in np.flatnonzero(wanted).tolist():
+            if at not in decided.matches:  # published by an earlier owner
+                continue
+            row = int(batch.row[at])
+            record = encoded.record(int(np.searchsorted(rows, row)))
+            value = source.value(row) or b"{}"
+            found.append((row, self._evidence.alert(record, value, decided.matches[at], decoded, at)))
+        return tuple(found)
+
+    def _counts(
+        self,
+        source: Slice,
+        batch: Batch,
+        outcome: Outcome,
+        decided: Decided,
+        active: NDArray[np.bool_],
+        wanted: NDArray[np.bool_],
+        dead_letters: tuple[Rejected, ...],
+    ) -> Counts:
+        mine = wanted[batch.row]
+        kinds = np.bincount(outcome.decision[mine], minlength=len(Decision))
+        kinds[Decision.ALERT if self.live else Decision.PASS] += len(dead_letters)
+        codes: dict[str, int] = {}
+        for item in dead_letters:
+            codes[item.code] = codes.get(item.code, 0) + 1
+        flags = (
+            {name: int(((outcome.flags[mine] >> bit) & 1).sum()) for bit, name in enumerate(FLAG_NAMES)}
+            if outcome.flags.any()
+            else dict.fromkeys(FLAG_NAMES, 0)
+        )
+        flags["malformed"] += len(dead_letters)
+        times = batch.value[batch.schema.field(batch.schema.event_time).column]
+        return Counts(
+            records=len(source),
+            decisions={kind.name.lower(): int(kinds[kind]) for kind in Decision},
+            flags=flags,
+            dead_letters=codes,
+            fields_missing=batch.missing,
+            amount_minor=self._amounts(batch, outcome, active),
+            rules=decided.counts,
+            event_time_ms_max=int(times.max()) if len(times) else -1,
+        )
+
+    def _amounts(self, batch: Batch, outcome: Outcome, active: NDArray[np.bool_]) -> dict[str, int]:
+        slot = self.bundle.slots.get(AMOUNT_FIELD)
+        if slot is None or slot.type is not Type.MONEY:
+            return {}
+        amount = np.where(active, batch.value[slot.column], 0)
+        return {kind.name.lower(): int(amount[outcome.decision == kind].sum()) for kind in Decision}
+
+    @property
+    def watermark_ms(self) -> int:
+        """Return the highest admitted event time."""
+        return self.store.watermark_ms
+
+    def state_hash(self) -> str:
+        """Return a SHA-256 of the visible state: equal states decide alike, however they came about."""
+        text = f"{self.partition} {self.start_from} {self.hash_key.hex()} {self.store.state_hash()}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def snapshot(self) -> bytes:
+        """Return the state between slices; ``restore`` goes on from it with the same results."""
+        header = orjson.dumps(
+            {
+                "partition": self.partition,
+                "hash_key": self.hash_key.hex(),
+                "start_from": self.start_from,
+                "next_offset": self.next_offset,
+                "schema": self.bundle.schema.hash,
+                "features": self.bundle.features.hash,
+            }
+        )
+        data = _MAGIC + _LENGTH.pack(len(header)) + header + self.store.snapshot()
+        return data + hashlib.sha256(data).digest()
+
+    @classmethod
+    def restore(
+        cls, data: bytes, bundle: Bundle, model: LinearModel | None, *, live: bool = True
+    ) -> Pipeline:
+        """Return a pipeline with a snapshot's state and the given versions in force.
+
+        Raises:
+            SnapshotError: the bytes are damaged, or of another format.
+            RebuildNeeded: the state is of another schema or of other features.
+        """
+        begin = len(_MAGIC) + _LENGTH.size
+        if not data.startswith(_MAGIC) or len(data) < begin + 32:
+            raise SnapshotError(f"state is not of format {_MAGIC.decode()}")
+        if hashlib.sha256(memoryview(data)[:-32]).digest() != data[-32:]:
+            raise SnapshotError("state is cut or altered: its SHA-256 does not match")
+        end = begin + _LENGTH.unpack_from(data, len(_MAGIC))[0]
+        header = orjson.loads(data[begin:end])
+        for name, wanted in (("schema", bundle.schema.hash), ("features", bundle.features.hash)):
+            if header[name] != wanted:
+                raise RebuildNeeded(f"the state is of another version of `{name}`; it is built from the log")
+        store = WindowStore.restore(bundle.features, bundle.schema, data[end:-32])
+        return cls(
+            header["partition"],
+            bytes.fromhex(header["hash_key"]),
+            bundle,
+            model,
+            header["start_from"],
+            live=live,
+            next_offset=header["next_offset"],
+            store=store,
+        )
+
+    def warm(self) -> None:
+        """Load every kernel by deciding made-up records with a scratch state; this one's is not touched."""
+        scratch = Pipeline(self.partition, self.hash_key, self.bundle, self.model)
+        for begin in (0, 8):
+            scratch.process(sample_slice(self.bundle.schema, self.partition, begin))
+        scratch.state_hash()
+        Pipeline.restore(scratch.snapshot(), self.bundle, self.model)
+
+
+def _bind_filters(bundle: Bundle, hash_key: bytes) -> BoundProgram | None:
+    program = bundle.features.filter_program
+    return None if program is None else program.bind(hash_key)
+
+
+def _inputs(
+    batch: Batch,
+    feature_value: NDArray[np.int64],
+    feature_state: NDArray[np.uint8],
+    model_value: NDArray[np.int64],
+    model_state: NDArray[np.uint8],
+) -> Inputs:
+    return Inputs(
+        batch.value,
+        batch.state,
+        batch.start,
+        batch.size,
+        batch.buffer,
+        feature_value,
+        feature_state,
+        model_value,
+        model_state,
+    )
