@@ -226,6 +226,9 @@ def test_the_limit_is_exact() -> None:
     """A record of exactly 16 KiB stays as it is; one byte more is cut."""
     room = MAX_DECISION_BYTES - len(_reasoned((("r", ""),)))
     assert len(_reasoned((("r", "x" * room),))) == MAX_DECISION_BYTES
+    assert (
+        len(_reasoned((("r", "\u6210" * (room // 3 + 1)),))) <= MAX_DECISION_BYTES
+    )  # fewer characters, more bytes
     longer = _reasoned((("r", "x" * (room + 1)),))
     assert len(longer) <= MAX_DECISION_BYTES
     assert json.loads(longer)["reasons"][0]["text"] in ("x" * room, "x" * (room - 1))

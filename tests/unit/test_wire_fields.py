@@ -231,6 +231,13 @@ def test_every_field_is_part_of_the_row_hash() -> None:
     assert len(set(batch.body_hash[0].tolist())) == len(set(batch.body_hash[1].tolist())) == len(raws)
 
 
+def test_the_last_column_is_part_of_the_row_hash() -> None:
+    """A schema that ends in a one-word field."""
+    schema = make_schema([("a", Type.CATEGORY, {"path": ("a",)}), ("b", Type.INTEGER, {"path": ("b",)})])
+    batch = decoded(schema, b'{"a":"x","b":1}', b'{"a":"x","b":2}', b'{"b":2}', b'{"a":"x"}')
+    assert len(set(batch.body_hash[0].tolist())) == len(set(batch.body_hash[1].tolist())) == 4
+
+
 def test_missing_differs_from_zero_in_the_row_hash() -> None:
     """The states are hashed, not only the words."""
     zero = record(balance_before="0", account_opened="1970-01-01", direction="in", lat=0, lon=0)

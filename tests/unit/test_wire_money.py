@@ -246,16 +246,28 @@ def test_conversion_is_exact_and_rounds_half_to_even() -> None:
     assert not batch.state[column["txn.amount"]].all()
 
 
-def test_half_values_go_to_the_even_side() -> None:
-    """0.5, 1.5 and 2.5 minor units become 0, 2 and 2, with either sign."""
-    rates = Rates({"USD": (5, 1)})
-    amounts = ["0.01", "0.03", "0.05", "0.07"]
+@pytest.mark.parametrize("rate", [(5, 1), (5 * 10**17, 18), (5 * 10**30, 31)])
+def test_half_values_go_to_the_even_side(rate: tuple[int, int]) -> None:
+    """0.5, 1.5 and 2.5 minor units become 0, 2 and 2, with either sign, in every width of arithmetic."""
+    rates = Rates({"USD": rate})
+    amounts = ["0.01", "0.03", "0.05", "0.07", "1.25", "1.27"]
     batch = decoded(
         default_schema(), *[record(amount=a, balance_before="-" + a, currency="USD") for a in amounts]
     )
     to_base(batch, rates)
-    assert batch.value[batch.schema.field("txn.amount").column].tolist() == [0, 2, 2, 4]
-    assert batch.value[batch.schema.field("txn.balance_before").column].tolist() == [0, -2, -2, -4]
+    expected = [0, 2, 2, 4, 62, 64]
+    assert batch.value[batch.schema.field("txn.amount").column].tolist() == expected
+    assert batch.value[batch.schema.field("txn.balance_before").column].tolist() == [-v for v in expected]
+
+
+@pytest.mark.parametrize(("rate", "present"), [((100, 0), True), ((1000000000000001, 13), False)])
+def test_the_largest_converted_amount(rate: tuple[int, int], present: bool) -> None:
+    """10^15 base minor units stay, anything beyond is missing, not cut and not flagged."""
+    batch = decoded(default_schema(), record(amount="100000000000.00", currency="USD"))
+    assert not to_base(batch, Rates({"USD": rate})).any()
+    column = batch.schema.field("txn.amount").column
+    assert batch.state[column, 0] == present
+    assert batch.value[column, 0] == (10**15 if present else 0)
 
 
 def test_amounts_without_a_rate_are_missing_and_flagged() -> None:
@@ -273,6 +285,7 @@ def test_amounts_without_a_rate_are_missing_and_flagged() -> None:
     schema = batch.schema
     assert batch.state[schema.field("txn.amount").column].tolist() == [0, 1, 1, 0, 0, 0]
     assert batch.state[schema.field("txn.balance_before").column].tolist() == [0, 1, 1, 0, 0, 0]
+    assert batch.value[schema.field("txn.amount").column].tolist()[0] == 0
     assert batch.value[schema.field("txn.amount_original").column].tolist()[:3] == [125000] * 3
 
 

@@ -6,9 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from support.schemas import default_schema, handbook_schema, nested_schema
+from support.schemas import default_schema, handbook_schema, make_schema, nested_schema
 from support.wire import NESTED, TRANSACTION, Raw, decoded, record, rejection
 
+from fraudstream.rules.bundle import Type
 from fraudstream.stream.wire.codes import REJECTION_CODES
 
 SCHEMA = default_schema()
@@ -232,6 +233,29 @@ def test_another_bank_changes_the_schema_only() -> None:
         ({"currency": "XYZ", "event_type": 5, "txn.currency": "JPY"}, ("", "")),
     ]:
         assert rejection(handbook_schema(), record(good, **change)) == expected
+
+
+def test_an_event_id_has_at_most_64_characters_whatever_the_schema_says() -> None:
+    """Other ids of the same schema may have 128."""
+    for size, expected in [(64, ("", "")), (65, ("bad_id", "head.id"))]:
+        raw = record(NESTED, head={**NESTED["head"], "id": "i" * size})
+        assert rejection(nested_schema(), raw) == expected
+    long = {"account": "a" * 128}
+    assert rejection(nested_schema(), record(NESTED, **{"from": long})) == ("", "")
+
+
+def test_an_undeclared_event_type_needs_nothing() -> None:
+    """Its raw text is compared with no list of event types."""
+    schema = make_schema(
+        [
+            ("event.type", Type.ENUM, {"path": ("type",), "values": ("payment",)}),
+            ("txn.city", Type.CATEGORY, {"path": ("city",), "required_for": ("payment", "refund")}),
+        ]
+    )
+    assert rejection(schema, b'{"type":"payment"}') == ("missing_field", "city")
+    assert rejection(schema, b'{"type":"payment","city":null}') == ("null_field", "city")
+    assert rejection(schema, b'{"type":"refund"}') == ("", "")
+    assert rejection(schema, b"{}") == ("", "")
 
 
 @pytest.mark.parametrize(
