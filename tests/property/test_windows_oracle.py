@@ -1,0 +1,244 @@
+"""Features of random declarations over random streams equal the naive reading of the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.window_oracle import Event, Oracle
+from support.windows import DAY, HOUR, MINUTE, SCHEMA, START_MS, expected_words, feature_set, result_of, run
+
+from fraudstream.rules.bundle import Agg, Feature, FeatureSet, TimeSettings
+from fraudstream.stream.outcome import Flag
+from fraudstream.stream.windows import layout
+from fraudstream.stream.windows.store import WindowStore
+
+KEYS: tuple[tuple[str, ...], ...] = (
+    ("account.id",),
+    ("merchant.id",),
+    ("account.id", "merchant.id"),
+    ("device.country",),
+    ("txn.count", "txn.domestic"),
+    ("txn.geo", "device.country"),
+)
+NUMBERS = ("txn.amount", "txn.count", "txn.rate", "txn.age")
+VALUES = ("merchant.id", "device.country", "txn.geo", "txn.amount", "event.time")
+PAYLOADS = (
+    ("event.time",),
+    ("event.time", "txn.geo", "device.country"),
+    ("merchant.id",),
+    ("txn.rate", "txn.amount"),
+)
+WINDOWS = (1_000, MINUTE, 10 * MINUTE, HOUR, 6 * HOUR, DAY, 30 * DAY, 400 * DAY)
+AMOUNTS = (1, 0, -1, 100, 99_999, 2**40 - 1, 2**40, -(2**41), 10**13, 123_456_789)
+RATES = (0.0, 1.23, -0.07, 99.99, 12_345_678_901.23)
+POINTS = ((31.2, 121.4), (39.9, 116.4), (31.2, 116.4))
+STEPS = (
+    0,
+    1,
+    500,
+    999,
+    1_000,
+    30_000,
+    MINUTE,
+    10 * MINUTE,
+    HOUR - 1,
+    HOUR,
+    6 * HOUR,
+    DAY,
+    5 * DAY,
+    401 * DAY,
+)
+
+
+def digits(code: int, *bases: int) -> Iterator[int]:
+    """Split one integer into mixed-radix digits: one draw is many choices, and shrinks towards 0."""
+    for base in bases:
+        yield code % base
+        code //= base
+
+
+@st.composite
+def declarations(draw: st.DrawFn) -> list[Feature]:
+    """Draw 1 to 12 features over a few kinds of key."""
+    kinds = draw(st.lists(st.sampled_from(KEYS), min_size=1, max_size=3, unique=True))
+    aggs = list(Agg)
+    result = []
+    for number, code in enumerate(draw(st.lists(st.integers(0, 2**40), min_size=1, max_size=12))):
+        agg_code, kind, window, where, exclude, least, of, cap = digits(code, len(aggs), 3, 9, 5, 2, 6, 5, 5)
+        agg = aggs[agg_code]
+        chosen: tuple[str, ...] = ()
+        if agg in (Agg.SUM, Agg.MEAN, Agg.STD, Agg.MIN, Agg.MAX):
+            chosen = (NUMBERS[of % len(NUMBERS)],)
+        elif agg is Agg.DISTINCT:
+            chosen = (VALUES[of % len(VALUES)],)
+        elif agg in (Agg.FIRST, Agg.LAST):
+            chosen = PAYLOADS[of % len(PAYLOADS)]
+        may_be_windowless = agg in (Agg.FIRST, Agg.LAST, Agg.SINCE_FIRST, Agg.SINCE_LAST)
+        result.append(
+            Feature(
+                name=f"f{number}",
+                agg=agg,
+                key=kinds[kind % len(kinds)],
+                of=chosen,
+                window_ms=None if may_be_windowless and window % 2 else WINDOWS[window % len(WINDOWS)],
+                where=where if where < 3 else None,
+                exclude_current=bool(exclude),
+                min_count=(0, 0, 0, 1, 2, 5)[least],
+                max_distinct=(100, 1, 2, 5, 3)[cap] if agg is Agg.DISTINCT else 0,
+            )
+        )
+    return result
+
+
+def stream(codes: Sequence[int], keys: int) -> list[Event]:
+    """Turn integers into events: mostly forward in time, some behind, ahead, repeated or with reused ids."""
+    events: list[Event] = []
+    now = START_MS
+    for offset, code in enumerate(codes):
+        step, turn, account, merchant, country, amount, rate, point, mask, absent, again, skew = digits(
+            code, len(STEPS) * 2, 8, keys, 3, 3, len(AMOUNTS), len(RATES), 3, 8, 1 << 7, 16, 12
+        )
+        jump = STEPS[step // 2]
+        # Days are rare: a stream that outruns every window tests little.
+        now += jump if jump < DAY or turn == 0 else jump % 997
+        time = now
+        if turn in (6, 7):
+            time = max(START_MS, now - (jump if turn == 6 else jump % MINUTE))
+        record = {0: -1, 1: time - 61_000, 2: time - 60_000, 3: time - 400_000}.get(skew, time)
+        if again == 1 and events:
+            twin = events[-1 - code % min(len(events), 7)]
+            events.append(Event(offset, twin.record_time_ms, twin.body, twin.values, twin.filters))
+            continue
+        values: dict[str, Any] = {
+            "event.id": f"t{offset}",
+            "event.time": time,
+            "account.id": f"a{account}",
+            "merchant.id": f"m{merchant}",
+            "device.country": ("CN", "US", "DE")[country],
+            "txn.amount": AMOUNTS[amount],
+            "txn.count": amount - 3,
+            "txn.rate": RATES[rate],
+            "txn.geo": POINTS[point],
+            "txn.age": amount * 1_000,
+            "txn.domestic": country == 0,
+        }
+        if again in (2, 3) and events:
+            values["event.id"] = events[-1 - code % min(len(events), 7)].values["event.id"]
+        if absent % 3 == 2:
+            for bit, name in enumerate(
+                (
+                    "account.id",
+                    "merchant.id",
+                    "device.country",
+                    "txn.amount",
+                    "txn.count",
+                    "txn.rate",
+                    "txn.geo",
+                )
+            ):
+                if absent >> bit & 1:
+                    del values[name]
+        filters = tuple(bool(mask >> bit & 1) for bit in range(3))
+        events.append(Event(offset, record, f"b{offset}", values, filters))
+    return events
+
+
+@dataclass(frozen=True)
+class Run:
+    """A stream over declarations with borders of batches."""
+
+    features: FeatureSet
+    events: list[Event]
+    borders: list[int]
+    restart: int
+    start_from: int
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> Run:
+    """Draw declarations, time settings and a stream."""
+    lateness, dedup, limit, skew = digits(draw(st.integers(0, 2**12)), 4, 3, 6, 2)
+    allowed = (HOUR, 0, 10 * MINUTE, DAY)[lateness]
+    time = TimeSettings(
+        allowed_lateness_ms=allowed,
+        max_skew_ms=(60_000, 0)[skew],
+        dedup_ms=(DAY, allowed, allowed + MINUTE)[dedup] if allowed < DAY else DAY,
+        max_events_per_key=(100_000, 100_000, 1, 3, 5, 9)[limit],
+    )
+    features = feature_set(draw(declarations()), time)
+    codes = draw(st.lists(st.integers(0, 2**48), min_size=5, max_size=60))
+    events = stream(codes, draw(st.sampled_from((2, 1, 4))))
+    borders = draw(st.lists(st.integers(1, len(events)), max_size=6, unique=True))
+    start_from = draw(st.sampled_from((0, 0, 0, len(events) // 3)))
+    return Run(
+        features, events, sorted({*borders, len(events)}), draw(st.integers(0, len(events))), start_from
+    )
+
+
+def compare(run_: Run, *, every: int = 1) -> None:
+    """Run engine and oracle side by side; only every so many rows are evaluated by the oracle."""
+    oracle = Oracle(run_.features, SCHEMA)
+    store = WindowStore(run_.features, SCHEMA)
+    decided: dict[int, tuple[int, int]] = {}
+    begin = 0
+    for end in run_.borders:
+        if begin <= run_.restart < end:
+            saved = store.snapshot()
+            before = store.state_hash()
+            store = WindowStore.restore(run_.features, SCHEMA, saved)
+            assert store.state_hash() == before
+            assert store.snapshot() == saved
+        answers = run(store, run_.events[begin:end], run_.features, run_.start_from)
+        for event, answer in zip(run_.events[begin:end], answers, strict=True):
+            sampled = event.offset % every == 0
+            judged = oracle.judge(event, run_.start_from, evaluate=sampled)
+            assert answer.as_of_ms == judged.as_of_ms
+            assert answer.duplicate_of == judged.duplicate_of
+            if judged.flags & Flag.DUPLICATE:
+                assert (answer.decision, answer.score) == decided[judged.duplicate_of]
+            else:
+                decided[event.offset] = result_of(event.offset)
+            if sampled:
+                assert Flag(answer.flags) == Flag(judged.flags)
+                for item in run_.features.features:
+                    expected = expected_words(item, judged.features[item.name])
+                    assert answer.features[item.name] == expected, (
+                        f"{item} at offset {event.offset}: {judged.features[item.name]}"
+                    )
+        begin = end
+    once = WindowStore(run_.features, SCHEMA)
+    run(once, run_.events, run_.features, run_.start_from)
+    assert once.state_hash() == store.state_hash()
+    assert once.watermark_ms == store.watermark_ms
+    assert once.history_ms == store.history_ms
+
+
+FEW = settings(
+    max_examples=1_250,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@FEW
+@given(runs())
+def test_features_equal_the_oracle(drawn: Run) -> None:
+    """Values, flags, duplicates and state hashes are those of the contract, whatever the batch borders."""
+    compare(drawn)
+
+
+@FEW
+@given(runs())
+def test_features_equal_the_oracle_with_summaries(drawn: Run) -> None:
+    """The same with block summaries in use from 16 events on."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "CAPACITY_LARGE", 16)
+        patch.setattr(layout, "SCAN_MAX", 16)
+        compare(drawn)
