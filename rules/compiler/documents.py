@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from fraudstream.rules.compiler.reader import Findings, ScalarNode, read
 from fraudstream.rules.compiler.shape import Section
-from fraudstream.rules.compiler.source import Span, did_you_mean, quoted
+from fraudstream.rules.compiler.source import Span, quoted
+from fraudstream.rules.compiler.suggest import suggest
 from fraudstream.rules.compiler.vocabulary import DOCUMENTS
 
 FILES = {
@@ -33,7 +34,7 @@ def open_documents(files: Mapping[str, bytes], findings: Findings) -> dict[str, 
         kind = kind_of_file(path)
         if kind is None:
             hint = (
-                did_you_mean(path, FILES)
+                suggest(path, FILES)
                 or "known: schema.yaml, features.yaml, lists.yaml, typologies.yaml, rulesets/*.yaml"
             )
             findings.error(Span(path, 1, 1), f"{quoted(path)} is not a file of a rules directory", hint)

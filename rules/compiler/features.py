@@ -14,7 +14,8 @@ from fraudstream.rules.compiler.reader import Findings, ScalarNode
 from fraudstream.rules.compiler.schema import declared_name
 from fraudstream.rules.compiler.shape import Section
 from fraudstream.rules.compiler.slots import MODEL_SLOTS, feature_slots, field_slots
-from fraudstream.rules.compiler.source import did_you_mean, quoted
+from fraudstream.rules.compiler.source import quoted
+from fraudstream.rules.compiler.suggest import suggest
 from fraudstream.rules.compiler.types import Checked, Scope
 from fraudstream.rules.compiler.vocabulary import AGGREGATES, DAY_MS, FAMILY, FEATURE, TIME
 
@@ -262,7 +263,7 @@ def _key_fields(builder: _Builder, section: Section) -> tuple[str, ...]:
     for node in section.words("key"):
         field = builder.fields.get(node.text)
         if field is None:
-            hint = did_you_mean(node.text, builder.fields)
+            hint = suggest(node.text, builder.fields)
             builder.findings.error(node, f"`key` names the unknown field {quoted(node.text)}", hint)
         elif field.type not in KEY_TYPES:
             expected = ", ".join(f"`{item}`" for item in KEY_TYPES)
@@ -288,7 +289,7 @@ def _of_fields(builder: _Builder, section: Section, kinds: tuple[Agg, ...]) -> t
     for node in nodes:
         field = builder.fields.get(node.text)
         if field is None:
-            hint = did_you_mean(node.text, builder.fields)
+            hint = suggest(node.text, builder.fields)
             builder.findings.error(node, f"`of` names the unknown field {quoted(node.text)}", hint)
             continue
         problem, hint = "", ""

@@ -11,7 +11,8 @@ from fraudstream.rules.compiler.expressions import note
 from fraudstream.rules.compiler.reader import Findings, MappingNode, Node, ScalarNode, SequenceNode
 from fraudstream.rules.compiler.schema import KEYWORDS
 from fraudstream.rules.compiler.shape import NAME_HINT, Section, kind_of, scalar
-from fraudstream.rules.compiler.source import did_you_mean, quoted
+from fraudstream.rules.compiler.source import quoted
+from fraudstream.rules.compiler.suggest import suggest
 from fraudstream.rules.compiler.types import ListDecl, ListItem, Scope, list_value
 from fraudstream.rules.compiler.vocabulary import ITEM, LIST, LIST_TYPES
 from fraudstream.rules.compiler.zones import parse_instant
@@ -118,7 +119,7 @@ def _read_rates(key: ScalarNode, section: Section, scope: Scope, findings: Findi
     items: dict[str, tuple[int, int]] = {}
     for code, node in section.table("items"):
         if code.text not in DECIMALS:
-            hint = did_you_mean(code.text, DECIMALS)
+            hint = suggest(code.text, DECIMALS)
             findings.error(code, f"{quoted(code.text)} is not a currency of ISO 4217", hint)
         elif code.text == scope.base_currency:
             findings.error(code, f"`{code.text}` is the base currency, its rate is 1", "remove it")

@@ -11,7 +11,8 @@ from fraudstream.rules.compiler import shape as shapes
 from fraudstream.rules.compiler.canonical import digest
 from fraudstream.rules.compiler.reader import Findings, Node, ScalarNode, SequenceNode
 from fraudstream.rules.compiler.shape import Section
-from fraudstream.rules.compiler.source import did_you_mean, quoted
+from fraudstream.rules.compiler.source import quoted
+from fraudstream.rules.compiler.suggest import suggest
 from fraudstream.rules.compiler.vocabulary import CLASSES, FIELD, FIELD_TYPES
 from fraudstream.rules.compiler.zones import parse_instant
 from fraudstream.rules.iso4217 import DECIMALS
@@ -43,8 +44,8 @@ _TEXT_VALUE = re.compile(r"[!#-\[\]-~]{1,128}")
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?")
 
 
-def read_schema(section: Section, findings: Findings) -> Schema | None:
-    """Return the event schema, None if an error leaves nothing to build on."""
+def read_schema(section: Section, findings: Findings) -> Schema:
+    """Return the event schema, without the fields that have errors."""
     base = section.scalar("base_currency")
     if base is not None and base.text not in DECIMALS:
         findings.error(
@@ -56,8 +57,7 @@ def read_schema(section: Section, findings: Findings) -> Schema | None:
     entries = section.table("fields")
     if len(entries) > FIELDS_MAX:
         findings.error(section.key("fields"), f"{len(entries)} fields, at most {FIELDS_MAX} are allowed")
-        return None
-    for key, node in entries:
+    for key, node in entries[:FIELDS_MAX]:
         name = declared_name(key, "a field", findings)
         inner = Section.open(node, FIELD, findings)
         if inner is None or not name:
@@ -74,7 +74,8 @@ def read_schema(section: Section, findings: Findings) -> Schema | None:
     _check_required_for(fields, nodes, findings)
     _check_paths(fields, nodes, findings)
     partition = _partition_key(section, fields, findings)
-    schema = Schema(base.text if base is not None else "", partition, tuple(fields), column)
+    currency = base.text if base is not None and base.text in DECIMALS else "USD"
+    schema = Schema(currency, partition, tuple(fields), column)
     return replace(schema, hash=_hash(schema))
 
 
@@ -128,7 +129,7 @@ def _read_field(name: str, section: Section, findings: Findings) -> Field | None
     for key, node in (("const", const), ("default", default)):
         expected = "" if node is None else value_problem(field_type, node.text, values)
         if node is not None and expected:
-            hint = did_you_mean(node.text, values) if values else ""
+            hint = suggest(node.text, values) if values else ""
             findings.error(node, f"`{key}` was {quoted(node.text)}, expected {expected}", hint)
     required = section.boolean("required")
     if const is not None and section.has("path"):
@@ -243,7 +244,7 @@ def _with_currency(field: Field, fields: list[Field], nodes: dict[str, Section],
     by_path = {item.path_text: item for item in fields if item.path}
     found = by_name.get(node.text) or by_path.get(node.text)
     if found is None:
-        hint = did_you_mean(node.text, [*by_name, *by_path])
+        hint = suggest(node.text, [*by_name, *by_path])
         findings.error(node, f"`currency` was {quoted(node.text)}, which no field reads", hint)
         return field
     if found.type is not Type.CATEGORY:
@@ -265,7 +266,7 @@ def _check_needed(
         found = by_name.get(name)
         if found is None:
             if not any(key.text == name for key, _ in section.table("fields")):
-                hint = did_you_mean(name, by_name) or f"add a field with type `{types[0]}`"
+                hint = suggest(name, by_name) or f"add a field with type `{types[0]}`"
                 findings.error(section.key("fields"), f"the schema needs `{name}`, {what}", hint)
         elif found.type not in types:
             findings.error(nodes[name].key("type"), f"`{name}` was `{found.type}`, expected `{types[0]}`")
@@ -283,7 +284,7 @@ def _check_required_for(fields: list[Field], nodes: dict[str, Section], findings
     for field in fields:
         for node in nodes[field.name].words("required_for"):
             if types and node.text not in types:
-                hint = did_you_mean(node.text, types) or f"known: {', '.join(types)}"
+                hint = suggest(node.text, types) or f"known: {', '.join(types)}"
                 findings.error(node, f"`required_for` names the unknown event type {quoted(node.text)}", hint)
 
 
@@ -313,7 +314,7 @@ def _partition_key(section: Section, fields: list[Field], findings: Findings) ->
         return ""
     found = next((item for item in fields if item.name == node.text), None)
     if found is None:
-        hint = did_you_mean(node.text, [item.name for item in fields])
+        hint = suggest(node.text, [item.name for item in fields])
         findings.error(node, f"`partition_key` names the unknown field {quoted(node.text)}", hint)
     elif found.type is not Type.ID or not found.required:
         findings.error(node, f"`partition_key` is `{found.name}`, expected a field with type `id`, required")

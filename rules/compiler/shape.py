@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from fraudstream.rules.compiler.reader import FLOW_HINT, Findings, MappingNode, Node, ScalarNode, SequenceNode
-from fraudstream.rules.compiler.source import did_you_mean, quoted
+from fraudstream.rules.compiler.source import quoted
+from fraudstream.rules.compiler.suggest import suggest
 
 T = TypeVar("T")
 
@@ -215,7 +216,7 @@ class Section:
             elif self.source.flow and isinstance(value, ScalarNode) and value.begin == value.end:
                 findings.error(node, f"{quoted(key)} was read as a key of {shape.title}", FLOW_HINT)
             else:
-                hint = did_you_mean(key, shape.keys) or f"known: {', '.join(shape.keys)}"
+                hint = suggest(key, shape.keys) or f"known: {', '.join(shape.keys)}"
                 findings.error(node, f"unknown key {quoted(key)} in {shape.title}", hint)
         for key, spec in shape.keys.items():
             if spec.required and key not in self.source.entries:
@@ -280,7 +281,7 @@ def choice(node: ScalarNode, what: str, options: tuple[str, ...], findings: Find
     """Return one of the options, or None after an error."""
     if node.text in options:
         return node.text
-    hint = did_you_mean(node.text, options) or f"expected {' or '.join(f'`{item}`' for item in options)}"
+    hint = suggest(node.text, options) or f"expected {' or '.join(f'`{item}`' for item in options)}"
     findings.error(node, f"{what} was {quoted(node.text)}", hint)
     return None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
@@ -105,14 +104,6 @@ def quoted(text: str) -> str:
     """Return operator text for a message: in backticks, one line, cut, printable."""
     flat = printable(" ".join(text.split())) if len(text) < 10_000 else printable(text[:100])
     return f"`{flat}`" if len(flat) <= QUOTE_CHARS_MAX else f"`{flat[: QUOTE_CHARS_MAX - 1]}…`"
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return a suggestion for a misspelt name, empty if nothing known is close."""
-    if len(word) > 200:
-        return ""
-    close = difflib.get_close_matches(word, list(known), 1, 0.6)
-    return f"did you mean `{close[0]}`?" if close else ""
 
 
 def sorted_diagnostics(items: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:

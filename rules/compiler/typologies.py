@@ -11,7 +11,8 @@ from fraudstream.rules.bundle import Action, ModelBand, Policy, Typology
 from fraudstream.rules.compiler import shape as shapes
 from fraudstream.rules.compiler.reader import Findings, ScalarNode
 from fraudstream.rules.compiler.shape import Section
-from fraudstream.rules.compiler.source import did_you_mean, quoted
+from fraudstream.rules.compiler.source import quoted
+from fraudstream.rules.compiler.suggest import suggest
 from fraudstream.rules.compiler.vocabulary import BAND, COMBINES, POLICY, TYPOLOGY
 from fraudstream.rules.compiler.zones import zone_exists, zone_names
 
@@ -33,7 +34,7 @@ def zone_name(node: ScalarNode | None, default: str, findings: Findings) -> str:
     if node is None:
         return default
     if not zone_exists(node.text):
-        hint = did_you_mean(node.text, zone_names()) or "e.g. `Asia/Shanghai`"
+        hint = suggest(node.text, zone_names()) or "e.g. `Asia/Shanghai`"
         findings.error(node, f"{quoted(node.text)} is not a time zone", hint)
         return default
     return node.text

@@ -1,0 +1,306 @@
+"""Checks over all files: what no single file shows, and what is allowed but probably meant otherwise.
+
+One function per check, all of them in :data:`CHECKS`. Those of conditions' meaning are in ``logic.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+from fraudstream.rules.bundle import Action, Agg, Mode, Source, Type
+from fraudstream.rules.compiler.declared import Declared
+from fraudstream.rules.compiler.logic import check_duplicates, check_truth
+from fraudstream.rules.compiler.nodes import (
+    Arithmetic,
+    Between,
+    Call,
+    Compare,
+    Membership,
+    Name,
+    Node,
+    Number,
+    names,
+    walk,
+)
+from fraudstream.rules.compiler.reader import Findings, ScalarNode
+from fraudstream.rules.compiler.ruleset import Condition, DeclaredRule
+from fraudstream.rules.compiler.source import Span
+from fraudstream.rules.compiler.suggest import suggest
+from fraudstream.rules.compiler.terms import Scope
+
+PERCENT_MISUSE = 50
+"""A quotient of 50 is 5,000 %: whoever writes that beside `ratio` usually means 50 %."""
+_INEXACT_CALLS = frozenset({
+    "ratio", "distance_km", "speed_kmh",
+    "seconds_between", "minutes_between", "hours_between", "days_between",
+})  # fmt: skip
+_BASELINES = (Agg.MEAN, Agg.STD, Agg.MIN, Agg.MAX)
+
+
+@dataclass(frozen=True, slots=True)
+class _Expression:
+    """One expression of a rule with its tree."""
+
+    rule: DeclaredRule
+    condition: Condition
+    tree: Node
+
+    @property
+    def place(self) -> ScalarNode:
+        return self.condition.place
+
+    def span(self, node: Node) -> Span:
+        return self.condition.place.part(node.begin, node.end)
+
+
+def run_checks(declared: Declared, findings: Findings) -> None:
+    """Run every check; errors and warnings go to ``findings``."""
+    for check in CHECKS:
+        check(declared, findings)
+
+
+def check_owner(declared: Declared, findings: Findings) -> None:
+    """Warn about rules for which nobody answers."""
+    for rule in declared.rules:
+        if not rule.owner and rule.mode is not Mode.RETIRED:
+            hint = "give `owner` here or in `defaults`"
+            findings.warning(rule.place, "no-owner", f"the rule `{rule.id}` has no owner", hint)
+
+
+def check_tests(declared: Declared, findings: Findings) -> None:
+    """Refuse a live rule that no test shows matching and not matching."""
+    for rule in declared.rules:
+        nodes = rule.section.items("tests")
+        if rule.mode is not Mode.LIVE or len(rule.cases) < len(nodes):
+            continue
+        matches = [case.expect.match for case in rule.cases]
+        absent = [
+            word
+            for word, seen in (
+                ("a matching", "true" in matches),
+                ("a non-matching", "false" in matches or "unknown" in matches),
+            )
+            if not seen
+        ]
+        if absent:
+            message = f"the live rule `{rule.id}` needs {' and '.join(absent)} test"
+            findings.error(rule.place, message, "add it to `tests`, or set `mode: {state: draft}`")
+
+
+def check_effect(declared: Declared, findings: Findings) -> None:
+    """Warn about live rules that change nothing."""
+    for rule in declared.rules:
+        if rule.mode is Mode.LIVE and rule.action is Action.NONE and not rule.score:
+            hint = "give a score or an action, or set `mode: {state: shadow}`"
+            findings.warning(
+                rule.place, "no-effect", f"the rule `{rule.id}` has no action and no score", hint
+            )
+
+
+def check_unused_lists(declared: Declared, findings: Findings) -> None:
+    """Warn about lists that no rule reads."""
+    used = {name.name.removeprefix("lists.") for item in _expressions(declared) for name in names(item.tree)}
+    for name in declared.lists.lists if declared.complete and not findings.failed else ():
+        if name not in used:
+            place = declared.lists.places[name]
+            findings.warning(place, "unused-list", f"no rule reads the list `{name}`", "remove it")
+
+
+def check_unused_features(declared: Declared, findings: Findings) -> None:
+    """Warn about features that nothing reads; families are meant to be wider than what is read today."""
+    if findings.failed or not declared.complete:
+        return
+    used = {slot.name for rule in declared.rules for slot in rule.reads} | (
+        declared.model_inputs or frozenset()
+    )
+    for feature in declared.features.feature_set.features:
+        outputs = {slot.name for slot in feature.outputs}
+        if feature.name not in declared.features.families and not outputs & used:
+            place = declared.features.places[feature.name]
+            findings.warning(
+                place, "unused-feature", f"no rule reads the feature `{feature.name}`", "remove it"
+            )
+
+
+def check_unused_parts(declared: Declared, findings: Findings) -> None:
+    """Warn about params and conditions that their rule does not read."""
+    for rule in declared.rules:
+        used = {name.name for item in _of_rule(rule) for name in names(item.tree)}
+        if rule.when is None:
+            continue
+        for name, param in rule.params.items():
+            if f"params.{name}" not in used:
+                findings.warning(
+                    param.place, "unused-param", f"the rule does not read `params.{name}`", "remove it"
+                )
+        for name, condition in rule.conditions.items():
+            if name not in used:
+                message = f"the rule does not read the condition `{name}`"
+                findings.warning(condition.key, "unused-condition", message, "use it in `when` or remove it")
+
+
+def check_unused_typologies(declared: Declared, findings: Findings) -> None:
+    """Warn about typologies without rules."""
+    used = {rule.typology for rule in declared.rules}
+    for name, place in declared.typologies.places.items():
+        if declared.complete and not findings.failed and name not in used:
+            findings.warning(
+                place, "unused-typology", f"no rule belongs to the typology `{name}`", "remove it"
+            )
+
+
+def check_percent(declared: Declared, findings: Findings) -> None:
+    """Warn where a quotient is compared with a number that looks like a percentage."""
+    for item in _expressions(declared):
+        for node in walk(item.tree):
+            sides = _sides(node)
+            if not any(isinstance(side, Call) and side.function == "ratio" for side in sides):
+                continue
+            for side in sides:
+                value = _number(side, item.rule.scope)
+                if value is not None and value >= PERCENT_MISUSE:
+                    message = f"a ratio of {float(value):g} means {float(value) * 100:,.0f} %"
+                    findings.warning(
+                        item.span(side), "percentage", message, f"did you mean `{float(value):g}%`?"
+                    )
+
+
+def check_exact_equality(declared: Declared, findings: Findings) -> None:
+    """Warn where computed numbers are compared for equality."""
+    for item in _expressions(declared):
+        for node in walk(item.tree):
+            if isinstance(node, Compare) and node.op in ("==", "!="):
+                for side in (node.left, node.right):
+                    if _inexact(side, item.rule.scope):
+                        message = f"`{node.op}` on a computed number is true only for the last bit"
+                        hint = "use `between`, or `round` it first"
+                        findings.warning(item.span(node), "exact-equality", message, hint)
+                        break
+
+
+def check_baseline(declared: Declared, findings: Findings) -> None:
+    """Warn where an event's own value is compared with a mean that contains it."""
+    features = {
+        feature.name: feature
+        for feature in declared.features.feature_set.features
+        if feature.agg in _BASELINES and not feature.exclude_current
+    }
+    for item in _expressions(declared):
+        for node in walk(item.tree):
+            if not isinstance(node, Compare | Between) and not _is_quotient(node):
+                continue
+            used = {name.name for name in names(node)}
+            for name in sorted(used & features.keys()):
+                feature = features[name]
+                if feature.of[0] in used:
+                    message = (
+                        f"`{name}` contains the event's own `{feature.of[0]}`, with which it is compared"
+                    )
+                    hint = "declare the feature with `current: exclude`"
+                    findings.warning(item.span(node), "baseline", message, hint)
+
+
+def check_model(declared: Declared, findings: Findings) -> None:
+    """Warn about rules and a model that do not fit each other."""
+    if declared.model_inputs is None:
+        return
+    if not declared.model_inputs:
+        for item in _expressions(declared):
+            for name in names(item.tree):
+                slot = declared.slots.get(name.name)
+                if slot is not None and slot.source is Source.MODEL:
+                    message = f"`{name.name}` is always missing: there is no model"
+                    findings.warning(item.span(name), "no-model", message, "remove it or give a model")
+    for name in sorted(declared.model_inputs - declared.slots.keys()):
+        message = f"the model reads `{name}`, which is not declared, so its score is missing"
+        hint = suggest(name, declared.slots) or "declare it in features.yaml"
+        findings.warning(Span("features.yaml", 1, 1), "model-input", message, hint)
+
+
+def check_given(declared: Declared, findings: Findings) -> None:
+    """Warn about tests that set what their rule does not look at."""
+    shared = {declared.schema.event_type, declared.schema.event_time}
+    for rule in declared.rules:
+        used = {slot.name for slot in rule.reads} | shared
+        for case in rule.cases if rule.when is not None else ():
+            for slot, _ in case.given or ():
+                if slot.name not in used:
+                    message = f"the test sets `{slot.name}`, which the rule does not read"
+                    findings.warning(
+                        case.place, "unread-given", message, suggest(slot.name, used) or "remove it"
+                    )
+
+
+CHECKS: tuple[Callable[[Declared, Findings], None], ...] = (
+    check_owner,
+    check_tests,
+    check_effect,
+    check_unused_lists,
+    check_unused_features,
+    check_unused_parts,
+    check_unused_typologies,
+    check_truth,
+    check_duplicates,
+    check_percent,
+    check_exact_equality,
+    check_baseline,
+    check_model,
+    check_given,
+)
+"""In the order in which they run."""
+
+
+def _expressions(declared: Declared) -> Iterator[_Expression]:
+    for rule in declared.rules:
+        yield from _of_rule(rule)
+
+
+def _of_rule(rule: DeclaredRule) -> Iterator[_Expression]:
+    parts = [*rule.conditions.values(), *([rule.when] if rule.when is not None else [])]
+    for part in parts:
+        if part.checked.node is not None:
+            yield _Expression(rule, part, part.checked.node)
+
+
+def _sides(node: Node) -> tuple[Node, ...]:
+    if isinstance(node, Compare):
+        return node.left, node.right
+    if isinstance(node, Between):
+        return node.value, node.low, node.high
+    return (node.value, node.items) if isinstance(node, Membership) else ()
+
+
+def _number(node: Node, scope: Scope) -> Fraction | None:
+    """Return the value of a bare number or of a param that is one."""
+    if isinstance(node, Number):
+        return None if node.percent else Fraction(node.digits)
+    if isinstance(node, Name) and node.name.startswith("params."):
+        value = scope.params.get(node.name.removeprefix("params."))
+        if value is not None and value.kind.type in (Type.NUMBER, Type.INTEGER):
+            return value.exact
+    return None
+
+
+def _inexact(node: Node, scope: Scope) -> bool:
+    """Return whether a value comes out of binary64 arithmetic."""
+    if isinstance(node, Call):
+        return node.function in _INEXACT_CALLS
+    if isinstance(node, Arithmetic):
+        return node.op in "*/" or _inexact(node.left, scope) or _inexact(node.right, scope)
+    if isinstance(node, Name):
+        slot = scope.slots.get(node.name)
+        return (
+            slot is not None
+            and slot.source is not Source.FIELD
+            and slot.repr == "f"
+            and slot.type is not Type.GEO
+        )
+    return False
+
+
+def _is_quotient(node: Node) -> bool:
+    return (isinstance(node, Call) and node.function == "ratio") or (
+        isinstance(node, Arithmetic) and node.op == "/"
+    )

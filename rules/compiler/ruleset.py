@@ -1,0 +1,449 @@
+"""``rulesets/*.yaml``: rules, checked one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+
+from fraudstream.rules.bundle import Action, Mode, Schema, Segment, Severity, Slot, Type
+from fraudstream.rules.compiler import grammar
+from fraudstream.rules.compiler import shape as shapes
+from fraudstream.rules.compiler.cases import Case, read_cases
+from fraudstream.rules.compiler.expressions import checked, constant_at, note
+from fraudstream.rules.compiler.lists import instant
+from fraudstream.rules.compiler.nodes import names
+from fraudstream.rules.compiler.reader import Findings, ScalarNode
+from fraudstream.rules.compiler.schema import KEYWORDS
+from fraudstream.rules.compiler.shape import Section
+from fraudstream.rules.compiler.source import quoted
+from fraudstream.rules.compiler.suggest import suggest
+from fraudstream.rules.compiler.text import compile_text
+from fraudstream.rules.compiler.types import Checked, Constant, Scope, both, gate, names_read
+from fraudstream.rules.compiler.typologies import LANGUAGE, zone_name
+from fraudstream.rules.compiler.vocabulary import (
+    ACTIONS,
+    DEFAULTS,
+    EFFECTIVE,
+    MODE,
+    OVERRIDES,
+    PARAM,
+    RULE,
+    SEVERITIES,
+    STATES,
+)
+
+RULES_MAX = 20_000
+PARAMS_MAX = 64
+CONDITIONS_MAX = 64
+RESERVED_IDS = ("typology.", "model.")
+"""Reasons of typologies and model bands have codes with these prefixes."""
+_NUMERIC = (Type.NUMBER, Type.INTEGER, Type.MONEY)
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """A threshold of a rule."""
+
+    value: Constant
+    text: str
+    place: ScalarNode
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """An expression of a rule: a named part, or ``when``."""
+
+    checked: Checked
+    place: ScalarNode
+    """The expression in the file."""
+    key: ScalarNode
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What all rules of a directory share."""
+
+    schema: Schema
+    scope: Scope
+    """Zone is the policy's; rule sets may have their own."""
+    typologies: tuple[str, ...]
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredRule:
+    """A rule as written and checked; ``when`` is None where an error left nothing to run."""
+
+    id: str
+    place: ScalarNode
+    section: Section
+    title: str
+    severity: Severity
+    mode: Mode
+    action: Action
+    never_override: bool
+    score: int
+    priority: int
+    typology: str
+    on: tuple[str, ...]
+    owner: str
+    zone: str
+    from_ms: int | None
+    until_ms: int | None
+    was: tuple[str, ...]
+    scope: Scope
+    """With the rule's params and conditions."""
+    params: Mapping[str, Param] = field(default_factory=dict)
+    conditions: Mapping[str, Condition] = field(default_factory=dict)
+    when: Condition | None = None
+    gate: Checked | None = None
+    full: Checked | None = None
+    """Gate and ``when``."""
+    reason: Mapping[str, tuple[Segment, ...]] = field(default_factory=dict)
+    reads: tuple[Slot, ...] = ()
+    cases: tuple[Case, ...] = ()
+
+    @property
+    def evaluated(self) -> bool:
+        """Return whether the rule runs on live traffic."""
+        return self.mode in (Mode.LIVE, Mode.SHADOW)
+
+
+def read_rules(
+    sections: Mapping[str, Section], context: Context, findings: Findings
+) -> tuple[DeclaredRule, ...]:
+    """Return the rules of all files in the order of files and lines."""
+    rules: list[DeclaredRule] = []
+    for section in sections.values():
+        defaults = section.section("defaults", DEFAULTS)
+        owner = "" if defaults is None else defaults.text("owner")
+        zone = context.scope.zone
+        if defaults is not None:
+            zone = zone_name(defaults.scalar("timezone"), zone, findings)
+        for node in section.items("rules"):
+            inner = Section.open(node, RULE, findings)
+            if inner is None:
+                continue
+            if len(rules) >= RULES_MAX:
+                findings.error(inner.source, f"more than {RULES_MAX:,} rules", "remove retired rules")
+                return tuple(rules)
+            found = _read_rule(inner, context, owner, zone, findings)
+            if found is not None:
+                rules.append(found)
+    _check_ids(rules, findings)
+    return tuple(rules)
+
+
+def _read_rule(
+    section: Section, context: Context, owner: str, zone: str, findings: Findings
+) -> DeclaredRule | None:
+    place = section.scalar("id")
+    name = section.name("id")
+    if place is None:
+        return None
+    if name.startswith(RESERVED_IDS):
+        prefix = name.split(".", 1)[0] + "."
+        findings.error(place, f"the id {quoted(name)} begins with `{prefix}`, which is reserved", "rename it")
+    scope = replace(context.scope, zone=zone)
+    effective = section.section("effective", EFFECTIVE)
+    from_ms = None if effective is None else instant(effective.scalar("from"), zone, findings)
+    until_ms = None if effective is None else instant(effective.scalar("until"), zone, findings)
+    if effective is not None and from_ms is not None and until_ms is not None and from_ms >= until_ms:
+        message = "`effective` is empty: `until` is not after `from`"
+        findings.error(effective.key("until"), message, "`until` itself is not included")
+    mode = section.section("mode", MODE)
+    params = _read_params(section, scope, findings)
+    scope = replace(scope, params={key: item.value for key, item in params.items()})
+    conditions = _read_conditions(section, scope, findings)
+    scope = replace(scope, conditions={key: item.checked for key, item in conditions.items()})
+    action = Action[section.choice("action", ACTIONS, "none").upper()]
+    rule = DeclaredRule(
+        id=name,
+        place=place,
+        section=section,
+        title=section.text("title"),
+        severity=Severity[section.choice("severity", SEVERITIES, "low").upper()],
+        mode=Mode("live" if mode is None else _state(mode, findings)),
+        action=action,
+        never_override=section.choice("override", OVERRIDES, "allowed") == "never",
+        score=_score(section, findings),
+        priority=section.integer("priority", -1_000_000, 1_000_000, 0),
+        typology=_typology(section, context, findings),
+        on=_event_types(section, context.schema, findings),
+        owner=section.text("owner", owner),
+        zone=zone,
+        from_ms=from_ms,
+        until_ms=until_ms,
+        was=tuple(
+            node.text for node in section.words("was") if shapes.name(node, "an item of `was`", findings)
+        ),
+        scope=scope,
+        params=params,
+        conditions=conditions,
+        when=_read_when(section, conditions, scope, findings),
+    )
+    if rule.never_override and action is not Action.BLOCK:
+        hint = "set `action: block` or remove it"
+        findings.error(
+            section.key("override"), "`override: never` protects a block, this rule does not block", hint
+        )
+    rule = replace(rule, reason=_read_reason(section, rule, context, findings))
+    rule = _with_program(rule, context)
+    return replace(
+        rule, cases=read_cases(section, rule.on, (from_ms, until_ms), scope, context.schema, findings)
+    )
+
+
+def _with_program(rule: DeclaredRule, context: Context) -> DeclaredRule:
+    if rule.when is None:
+        return rule
+    door = gate(rule.scope, rule.on, rule.from_ms, rule.until_ms)
+    slots = {slot.name: slot for slot in names_read(rule.when.checked)}
+    for pieces in rule.reason.values():
+        slots.update((piece.slot.name, piece.slot) for piece in pieces if piece.slot is not None)
+    reads = tuple(slots[name] for name in sorted(slots) if name in context.scope.slots)
+    return replace(rule, gate=door, full=both(door, rule.when.checked), reads=reads)
+
+
+def _state(section: Section, findings: Findings) -> str:
+    node = section.scalar("state")
+    if node is not None and node.text == "canary":
+        findings.error(node, "`canary` is not supported yet", "use `shadow`")
+        return "shadow"
+    return section.choice("state", STATES, "live")
+
+
+def _score(section: Section, findings: Findings) -> int:
+    node = section.node("score")
+    if node is not None and not isinstance(node, ScalarNode):
+        findings.error(node, "score bands are not supported yet", "give one number from 0 to 100")
+        return 0
+    return section.integer("score", 0, 100, 0)
+
+
+def _typology(section: Section, context: Context, findings: Findings) -> str:
+    node = section.scalar("typology")
+    if node is None:
+        return ""
+    if node.text not in context.typologies:
+        hint = suggest(node.text, context.typologies) or "declare it in typologies.yaml"
+        findings.error(node, f"unknown typology {quoted(node.text)}", hint)
+        return ""
+    return node.text
+
+
+def _event_types(section: Section, schema: Schema, findings: Findings) -> tuple[str, ...]:
+    known = next((item.values for item in schema.fields if item.name == schema.event_type), ())
+    out: dict[str, None] = {}
+    nodes = section.words("on")
+    for node in nodes:
+        if known and node.text not in known:
+            hint = suggest(node.text, known) or f"known: {', '.join(known)}"
+            findings.error(node, f"unknown event type {quoted(node.text)}", hint)
+        elif node.text in out:
+            findings.error(node, f"the event type {quoted(node.text)} is given twice", "remove one")
+        out[node.text] = None
+    if not nodes and section.node("on") is not None:
+        findings.error(section.key("on"), "`on` was empty", "name at least one event type")
+    return tuple(out)
+
+
+def _read_params(section: Section, scope: Scope, findings: Findings) -> dict[str, Param]:
+    out: dict[str, Param] = {}
+    entries = section.table("params")
+    if len(entries) > PARAMS_MAX:
+        findings.error(section.key("params"), f"{len(entries)} params, at most {PARAMS_MAX} are allowed")
+    for key, node in entries[:PARAMS_MAX]:
+        inner = Section.open(node, PARAM, findings)
+        if not _plain_name(key, "a param", findings) or inner is None:
+            continue
+        value = inner.scalar("value")
+        found = None if value is None else constant_at(value, scope, findings)
+        if value is None or found is None:
+            continue
+        for bound, sign in (("min", 1), ("max", -1)):
+            _check_bound(inner, bound, sign, found, value, scope, findings)
+        out[key.text] = Param(found, value.text, key)
+    return out
+
+
+def _check_bound(
+    section: Section,
+    bound: str,
+    sign: int,
+    value: Constant,
+    place: ScalarNode,
+    scope: Scope,
+    findings: Findings,
+) -> None:
+    node = section.scalar(bound)
+    if node is None:
+        return
+    limit = constant_at(node, scope, findings)
+    if limit is None:
+        return
+    numeric = value.kind.type in _NUMERIC and limit.kind.type in _NUMERIC
+    if not numeric and value.kind.type is not limit.kind.type:
+        message = f"`{bound}` is `{limit.kind.type}`, but the value is `{value.kind.type}`"
+        findings.error(node, message, "write both with one unit")
+        return
+    if limit.currency != value.currency and limit.currency and value.currency:
+        findings.error(node, f"`{bound}` is in {limit.currency}, but the value is in {value.currency}")
+        return
+    left, right = _measure(value, limit, scope), _measure(limit, value, scope)
+    if isinstance(left, (str, tuple)) or isinstance(right, (str, tuple)):
+        findings.error(node, f"`{bound}` does not work for `{value.kind.type}`", "remove it")
+    elif (left < right) if sign > 0 else (left > right):
+        side = "below" if sign > 0 else "above"
+        findings.error(place, f"the value {quoted(place.text)} is {side} `{bound}` {quoted(node.text)}")
+
+
+def _measure(
+    value: Constant, beside: Constant, scope: Scope
+) -> Fraction | int | float | str | tuple[float, float]:
+    """Return what a bound compares; a bare number beside money means major units."""
+    if value.exact is None:
+        return value.value
+    if beside.kind.type is Type.MONEY and value.kind.type is not Type.MONEY:
+        digits = scope.decimals(beside.currency or scope.base_currency) or 0
+        return value.exact * Fraction(10) ** digits
+    return value.exact
+
+
+def _plain_name(key: ScalarNode, what: str, findings: Findings) -> bool:
+    if not shapes.name(key, f"the name of {what}", findings):
+        return False
+    if "." in key.text or key.text in KEYWORDS:
+        hint = "use one word of letters, digits and `_`"
+        findings.error(key, f"{quoted(key.text)} can not be the name of {what}", hint)
+        return False
+    return True
+
+
+def _read_conditions(section: Section, scope: Scope, findings: Findings) -> dict[str, Condition]:
+    """Check named conditions in an order where each stands behind those that it names."""
+    waiting: dict[str, tuple[ScalarNode, ScalarNode, set[str]]] = {}
+    entries = section.table("conditions")
+    if len(entries) > CONDITIONS_MAX:
+        message = f"{len(entries)} conditions, at most {CONDITIONS_MAX} are allowed"
+        findings.error(section.key("conditions"), message)
+    for key, node in entries[:CONDITIONS_MAX]:
+        text = shapes.scalar(node, f"`{key.text}`", findings)
+        if not _plain_name(key, "a condition", findings) or text is None:
+            continue
+        if key.text in scope.slots:
+            findings.error(
+                key, f"the condition {quoted(key.text)} is already a field or feature", "rename it"
+            )
+            continue
+        tree, _ = grammar.parse(text.text)
+        waiting[key.text] = (key, text, set() if tree is None else {item.name for item in names(tree)})
+    done: dict[str, Condition] = {}
+    failed: set[str] = set()
+    while waiting:
+        ready = [name for name, (_, _, uses) in waiting.items() if not uses & waiting.keys()]
+        if not ready:
+            for key, _, uses in waiting.values():
+                if key.text in uses or uses & waiting.keys():
+                    findings.error(
+                        key, f"the condition {quoted(key.text)} depends on itself", "break the circle"
+                    )
+            break
+        for name in ready:
+            key, text, uses = waiting.pop(name)
+            if uses & failed:
+                failed.add(name)
+                continue
+            inner = replace(scope, conditions={key: item.checked for key, item in done.items()})
+            found = checked(text, inner, findings)
+            if found is None:
+                failed.add(name)
+            else:
+                done[name] = Condition(found, text, key)
+    order = [key.text for key, _ in entries]
+    return {name: done[name] for name in order if name in done}
+
+
+def _read_when(
+    section: Section, conditions: Mapping[str, Condition], scope: Scope, findings: Findings
+) -> Condition | None:
+    node = section.scalar("when")
+    if node is None:
+        return None
+    declared = {key.text for key, _ in section.table("conditions")} | {
+        f"params.{key.text}" for key, _ in section.table("params")
+    }
+    sound = conditions.keys() | {f"params.{name}" for name in scope.params}
+    tree, problems = grammar.parse(node.text)
+    if tree is not None and any(item.name in declared - sound for item in names(tree)):
+        return None  # the error is in the part that it names
+    if tree is None:
+        note(problems, node, findings)
+        return None
+    found = checked(node, scope, findings)
+    key = section.source.entries["when"][0]
+    return None if found is None else Condition(found, node, key)
+
+
+def _read_reason(
+    section: Section, rule: DeclaredRule, context: Context, findings: Findings
+) -> dict[str, tuple[Segment, ...]]:
+    entries = section.table("reason")
+    out: dict[str, tuple[Segment, ...]] = {}
+    for key, node in entries:
+        text = shapes.scalar(node, f"`{key.text}`", findings)
+        if LANGUAGE.fullmatch(key.text) is None:
+            findings.error(key, f"{quoted(key.text)} is not a language code", "e.g. `en`, `zh`")
+        if text is None or shapes.plain_text(text, f"`{key.text}`", findings) is None:
+            continue
+        pieces, problems = compile_text(text.text.rstrip().replace("\n", " "), rule.scope)
+        note(problems, text, findings)
+        if not problems:
+            out[key.text] = pieces
+    if not entries:
+        if rule.action is not Action.NONE:
+            message = f"a rule with action `{rule.action.name.lower()}` needs `reason`"
+            findings.error(section.source, message, f'e.g. `reason: {{{context.language}: "..."}}`')
+        return out
+    if not any(key.text == context.language for key, _ in entries):
+        message = f"`reason` has no text in the policy's language `{context.language}`"
+        findings.error(section.key("reason"), message, "add it")
+    _check_placeholders(entries[0][0].text, out, section, findings)
+    return out
+
+
+def _check_placeholders(
+    first: str, reason: Mapping[str, tuple[Segment, ...]], section: Section, findings: Findings
+) -> None:
+    """Refuse a translation that shows other values than the first text."""
+    if first not in reason:
+        return
+    expected = {piece.slot.name for piece in reason[first] if piece.slot is not None}
+    for key, _ in section.table("reason"):
+        given = {piece.slot.name for piece in reason.get(key.text, ()) if piece.slot is not None}
+        for name in sorted(expected - given) if key.text in reason else ():
+            findings.error(key, f"the text in `{key.text}` lacks `{{{name}}}`, which `{first}` has", "add it")
+        for name in sorted(given - expected):
+            findings.error(
+                key, f"the text in `{key.text}` has `{{{name}}}`, which `{first}` lacks", "remove it"
+            )
+
+
+def _check_ids(rules: list[DeclaredRule], findings: Findings) -> None:
+    """Refuse an id that two rules have or had."""
+    owners: dict[str, DeclaredRule] = {}
+    for rule in rules:
+        first = owners.setdefault(rule.id, rule)
+        if first is not rule:
+            place = first.place.span
+            message = f"a second rule with the id {quoted(rule.id)}"
+            findings.error(rule.place, message, f"the first is at {place.file}:{place.line}")
+    former: dict[str, DeclaredRule] = {}
+    for rule in rules:
+        for node in rule.section.words("was"):
+            other = owners.get(node.text) or former.get(node.text)
+            if other is not None:
+                message = f"the former id {quoted(node.text)} belongs to `{other.id}`"
+                findings.error(node, message, "ids are never used again")
+            former[node.text] = rule
