@@ -8,7 +8,8 @@ from collections.abc import Iterable
 def nearest(name: str, candidates: Iterable[str]) -> str | None:
     """Return the candidate that was probably meant, None if none is near.
 
-    A name without its prefix (``amount`` for ``txn.amount``) counts as near, then edit distance with
+    A name without its prefix (``amount`` for ``txn.amount``) or with something after it (there are no
+    attributes) counts as near, then edit distance with
     transpositions of at most a third of the name. Ties go to the first in alphabetical order.
     """
     known = sorted(candidates)
@@ -18,6 +19,9 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
     tails = [item for item in known if item.lower().endswith("." + wanted)]
     if tails:
         return tails[0]
+    heads = [item for item in known if wanted.startswith(item.lower() + ".")]
+    if heads:
+        return heads[-1]
     limit = min(3, max(1, len(wanted) // 3))
     best, best_distance = None, limit + 1
     for item in known:

@@ -195,7 +195,7 @@ def names_read(checked: Checked) -> tuple[Slot, ...]:
 
 _PHRASES = {
     Type.NUMBER: "a number",
-    Type.INTEGER: "a number",
+    Type.INTEGER: "a whole number",
     Type.MONEY: "an amount",
     Type.DURATION: "a duration",
     Type.TIME: "a time",
