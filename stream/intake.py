@@ -63,8 +63,6 @@ class Intake:
         self._waiting_max = waiting_max
         self._waiting: deque[Fetched] = deque()
         self._arrived = asyncio.Event()
-        self.room = asyncio.Event()
-        self.room.set()
 
     @property
     def wanted(self) -> bool:
@@ -76,7 +74,6 @@ class Intake:
         self.position = offset
         self.moved = False
         self._waiting.clear()
-        self.room.set()
 
     def stop(self) -> None:
         """Fetch nothing more; what waits stays."""
@@ -87,7 +84,6 @@ class Intake:
         self.closed = True
         self._waiting.clear()
         self._arrived.set()
-        self.room.set()
 
     def judge(self, records: Sequence[FetchedRecord]) -> Verdict:
         """Judge the records of one fetch, in offset order and not empty, against the position."""
@@ -110,21 +106,16 @@ class Intake:
             return
         self._waiting.append(fetched)
         self._arrived.set()
-        if len(self._waiting) >= self._waiting_max:
-            self.room.clear()
 
     def next(self) -> Fetched | None:
         """Return the next slice if one waits."""
         if not self._waiting:
-            self._arrived.clear()
             return None
-        fetched = self._waiting.popleft()
-        self.room.set()
-        return fetched
+        return self._waiting.popleft()
 
     @property
     def arrived(self) -> asyncio.Event:
-        """Return the event that is set when a slice waits or the intake was closed."""
+        """Return the event of a new slice or of closing; whoever waits clears it."""
         return self._arrived
 
 

@@ -1,0 +1,153 @@
+"""What the worker counts: plain numbers per piece, put into the metrics once a second."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fraudstream.rules.bundle import Bundle
+from fraudstream.stream import metrics as m
+from fraudstream.stream.metrics import Label, Metric, Metrics
+from fraudstream.stream.pipeline import Pipeline, Result
+
+I64 = NDArray[np.int64]
+
+
+class Watched(Protocol):
+    """What is read of a partition when the metrics are published."""
+
+    number: int
+    next_offset: int
+    snapshot_s: float | None
+    began_s: float
+
+    @property
+    def pipeline(self) -> Pipeline | None:
+        """Return the state, None before it is there."""
+
+    @property
+    def log_end(self) -> int:
+        """Return the newest known end of the input."""
+
+
+class Observer:
+    """Counts of one worker."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.metrics = metrics
+        self.snapshots_failed = 0
+        self.records = 0
+        """Processed since the start, replayed ones included."""
+        self._counts: Counter[tuple[Metric, tuple[str, ...]]] = Counter()
+        self._rules: dict[str, tuple[I64, I64, I64]] = {}
+        self._bundles: dict[str, Bundle] = {}
+        self._steps: defaultdict[str, list[float]] = defaultdict(list)
+        self._latency_ms: list[I64] = []
+        self._step_s = 0.0
+        self._allowed: dict[Label, tuple[str, ...]] = {}
+
+    def step_begin(self) -> None:
+        """A piece is about to be processed."""
+        self._step_s = time.perf_counter()
+
+    def step(self, name: str) -> None:
+        """Note that a step of the pipeline is done."""
+        now_s = time.perf_counter()
+        self._steps[name].append(now_s - self._step_s)
+        self._step_s = now_s
+
+    def timed(self, name: str, seconds: float) -> None:
+        """Note how long a step outside of the pipeline took."""
+        self._steps[name].append(seconds)
+
+    def processed(self, bundle: Bundle, result: Result) -> None:
+        """Count what came of a piece."""
+        counts = result.counts
+        self.records += counts.records
+        for metric, values in (
+            (m.DECISIONS, counts.decisions),
+            (m.FLAGS, counts.flags),
+            (m.DEAD_LETTERS, counts.dead_letters),
+            (m.AMOUNT, counts.amount_minor),
+        ):
+            for label, value in values.items():
+                if value:
+                    self._counts[metric, (label,)] += value
+        for cause, value in counts.fields_missing.items():
+            self._counts[m.FIELDS_MISSING, cause] += value
+        rules = counts.rules
+        if (sums := self._rules.get(bundle.hash)) is None:
+            self._bundles[bundle.hash] = bundle
+            self._rules[bundle.hash] = (rules.true.copy(), rules.unknown.copy(), rules.evaluated.copy())
+        else:
+            for total, part in zip(sums, rules, strict=True):
+                np.add(total, part, out=total)
+
+    def acknowledged(self, result: Result, now_ms: int) -> None:
+        """Note the latency of acknowledged decisions."""
+        time_ms = result.slice.time_ms[result.rows]
+        self._latency_ms.append(now_ms - time_ms[time_ms >= 0])
+
+    def reloaded(self, outcome: str) -> None:
+        """Count what became of a change of the rules directory."""
+        self.metrics.add(m.RELOADS, 1, outcome)
+
+    def publish(self, partitions: Iterable[Watched], bundles: Iterable[Bundle]) -> None:
+        """Put everything counted since the last time into the metrics."""
+        in_force = {bundle.hash: bundle for bundle in bundles}
+        partitions = list(partitions)
+        known = [*in_force.values(), *self._bundles.values()]
+        self._allow(m.BUNDLE, in_force)
+        self._allow(m.RULE, [rule.id for bundle in known for rule in bundle.rules])
+        self._allow(m.FIELD, [field.name for bundle in known for field in bundle.schema.fields])
+        self._allow(m.PARTITION, [partition.number for partition in partitions])
+        for bundle in in_force:
+            self.metrics.set(m.BUNDLE_INFO, 1, bundle)
+        self._publish_counts()
+        self._publish_state(partitions)
+
+    def _publish_counts(self) -> None:
+        for (metric, labels), value in self._counts.items():
+            self.metrics.add(metric, value, *labels)
+        self._counts.clear()
+        for version, (true, unknown, evaluated) in self._rules.items():
+            for at, rule in enumerate(self._bundles[version].rules):
+                self.metrics.add(m.RULE_OUTCOMES, int(true[at]), rule.id, "true")
+                self.metrics.add(m.RULE_OUTCOMES, int(unknown[at]), rule.id, "unknown")
+                self.metrics.add(m.RULE_EVALUATIONS, int(evaluated[at]), rule.id)
+        self._rules.clear()
+        self._bundles.clear()
+        for step, seconds in self._steps.items():
+            self.metrics.observe(m.STEP_SECONDS, np.array(seconds), step)
+        self._steps.clear()
+        if self._latency_ms:
+            self.metrics.observe(m.DECISION_LATENCY, np.concatenate(self._latency_ms) / 1000)
+            self._latency_ms.clear()
+
+    def _publish_state(self, partitions: Iterable[Watched]) -> None:
+        now_s = time.monotonic()
+        state_bytes, keys = 0, Counter[str]()
+        for partition in partitions:
+            number = partition.number
+            self.metrics.set(m.INPUT_LAG, max(0, partition.log_end - partition.next_offset), number)
+            age_s = now_s - (partition.snapshot_s or partition.began_s)
+            self.metrics.set(m.SNAPSHOT_AGE, age_s, number)
+            if (pipeline := partition.pipeline) is not None:
+                state_bytes += pipeline.store.state_bytes
+                keys.update(pipeline.store.keys)
+                self.metrics.set(m.HISTORY, pipeline.store.history_ms / 1000, number)
+        self.metrics.set(m.STATE_BYTES, state_bytes)
+        self._allow(m.KEYS, keys)
+        for kind, count in keys.items():
+            self.metrics.set(m.STATE_KEYS, count, kind)
+
+    def _allow(self, label: Label, values: Iterable[Any] | Mapping[Any, Any]) -> None:
+        wanted = tuple(dict.fromkeys(map(str, values)))
+        if self._allowed.get(label) != wanted:
+            self._allowed[label] = wanted
+            self.metrics.allow(label, wanted)

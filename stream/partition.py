@@ -1,0 +1,693 @@
+"""One partition under one owner: the delivery protocol as a state machine.
+
+Life: ``STARTING`` (steps 1 to 5 of ``start(p)``) -> ``RUNNING`` (replay and live are the same loop: what was
+already decided changes the state only) -> ``DRAINING`` -> ``STOPPED``. Anything unexpected ends in ``FAILED``
+and in a restart of the process: the state in memory is dropped, the log has everything.
+
+Protocol and guarantees: docs/reference/delivery.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from fraudstream.models.linear import LinearModel
+from fraudstream.rules.bundle import Bundle
+from fraudstream.stream.control import Catalogue, Target
+from fraudstream.stream.core import CORE
+from fraudstream.stream.emission import Emission, Flight
+from fraudstream.stream.errors import Refusal, RestartMe
+from fraudstream.stream.failpoints import Failpoints
+from fraudstream.stream.intake import Fetched, Intake
+from fraudstream.stream.journal import InForce, end_record, start_record, version_record
+from fraudstream.stream.journaling import Appender, JournalLog
+from fraudstream.stream.lease import Lease
+from fraudstream.stream.logreader import Bounds, LogReader
+from fraudstream.stream.observe import Observer
+from fraudstream.stream.pieces import PieceSize
+from fraudstream.stream.pipeline import Known, Pipeline, RebuildNeeded
+from fraudstream.stream.recovery import (
+    DecisionLog,
+    Facts,
+    Published,
+    check_bundle,
+    check_empty,
+    check_published,
+    check_snapshot,
+    refilled,
+)
+from fraudstream.stream.settings import Settings
+from fraudstream.stream.snapshots import Header, Snapshot, SnapshotStore
+
+log = logging.getLogger(__name__)
+
+FAR = 2**62
+"""Beyond every offset: what is in force there was journaled last."""
+
+
+class Phase(Enum):
+    """Where a partition is in its life."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    DRAINING = "draining"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+@dataclass(slots=True)
+class Services:
+    """What every partition of a worker shares."""
+
+    settings: Settings
+    facts: Facts
+    appender: Appender
+    catalogue: Catalogue
+    lease: Lease
+    failpoints: Failpoints
+    observer: Observer
+    target: Target
+    """What the operator wants in force; the reloader changes it."""
+    commit: Callable[[], Any]
+    """Commit what :attr:`Partition.committable` allows; awaitable."""
+    fail: Callable[[BaseException], None]
+    owner: str
+    accept_short_history: bool = False
+
+
+class Partition:
+    """State machine of one partition under one epoch."""
+
+    def __init__(self, number: int, services: Services) -> None:
+        self.number = number
+        self.phase = Phase.STARTING
+        self.intake = Intake(number)
+        self.next_offset = 0
+        """Everything below was processed."""
+        self.began_s = time.monotonic()
+        self.snapshot_s: float | None = None
+        """Monotonic time of the newest snapshot under this owner."""
+        self.committable: int | None = None
+        """``next_offset`` of the newest snapshot that counts under this owner."""
+        self._services = services
+        self._settings = services.settings
+        self._topics = services.settings.topics
+        self._timeout_s = services.settings.request_timeout_ms / 1000
+        self._reader = LogReader(services.settings.broker, services.settings.request_timeout_ms)
+        self._tail_reader = LogReader(services.settings.broker, services.settings.request_timeout_ms)
+        self._decisions = DecisionLog(self._tail_reader, self._topics.decisions, number)
+        self._journal = JournalLog(
+            self._topics.journal,
+            number,
+            services.appender,
+            self._reader,
+            services.lease,
+            services.failpoints,
+            self._timeout_s,
+        )
+        self._store = SnapshotStore(
+            services.settings.state_dir / services.settings.app_id / f"{self._topics.input}-{number}",
+            services.settings.snapshots_kept,
+        )
+        self._size = PieceSize(services.settings.slice_records_max)
+        self._wake = self.intake.arrived
+        self._stop_wanted = False
+        self._finish = False
+        self._task: asyncio.Task[None] | None = None
+        self._snapshot_task: asyncio.Task[None] | None = None
+        self._current: Fetched | None = None
+        self._row = 0
+        self._replay_below = 0
+        self._last: tuple[int, bytes | None] = (-1, None)
+        self._snapshot_at = 0
+        self._snapshot_s = time.monotonic()
+        self._end_at_start = 0
+        self.switched = asyncio.Event()
+        """Set when the journal says what the operator wants."""
+        self._known: Known | None = None
+        self._published_last = -1
+        self._pipeline: Pipeline
+        self._running: InForce
+        self._emission: Emission
+
+    # Life --------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin; failures go to ``Services.fail``."""
+        self._task = asyncio.create_task(self._run(), name=f"partition-{self.number}")
+
+    def retarget(self) -> None:
+        """Look at the target again; :attr:`switched` is set when it is journaled."""
+        self.switched.clear()
+        self._wake.set()
+
+    async def drain(self) -> None:
+        """Stop cleanly: no more slices, all acks in, snapshot, ``end``."""
+        self._finish = True
+        await self._stop()
+
+    async def revoke(self) -> None:
+        """Stop at a slice border because the partition is taken away; snapshot if its rule allows."""
+        await self._stop()
+
+    async def kill(self) -> None:
+        """Drop everything in memory."""
+        self.intake.close()
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    @property
+    def caught_up(self) -> bool:
+        """Return whether everything that lay on the input at the start was processed."""
+        return self.phase is Phase.RUNNING and self.next_offset >= self._end_at_start
+
+    @property
+    def epoch(self) -> int:
+        """Return the own epoch, -1 before the take."""
+        return self._journal.epoch
+
+    @property
+    def pipeline(self) -> Pipeline | None:
+        """Return the state, None before it is there."""
+        return getattr(self, "_pipeline", None)
+
+    @property
+    def log_end(self) -> int:
+        """Return the newest known end of the input."""
+        return max(self.intake.log_end, self._end_at_start)
+
+    async def _stop(self) -> None:
+        self._stop_wanted = True
+        self.intake.stop()
+        self._wake.set()
+        if self._task is None:
+            return
+        if self.phase is Phase.STARTING:
+            await self.kill()
+        else:
+            await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        try:
+            await self._reader.start()
+            await self._tail_reader.start()
+            await self._start()
+            async with asyncio.TaskGroup() as group:
+                emitting = group.create_task(self._emission.run())
+                await self._loop()
+                await self._wind_up()
+                emitting.cancel()
+            self.phase = Phase.STOPPED
+        except asyncio.CancelledError:
+            self.phase = Phase.STOPPED
+            raise
+        except BaseException as problem:  # noqa: BLE001 - whatever it is, the state is given up
+            self.phase = Phase.FAILED
+            self._services.fail(_root(problem))
+        finally:
+            self.intake.close()
+            if self._snapshot_task is not None:
+                self._snapshot_task.cancel()
+            await self._reader.close()
+            await self._tail_reader.close()
+
+    # Start -------------------------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        services, topics, number = self._services, self._topics, self.number
+        # Step 1: own the partition, take it, read the journal up to the own take.
+        bounds = await self._reader.bounds(topics.input, number)
+        self._end_at_start = bounds.end
+        await self._journal.take(services.owner, CORE)
+        check_bundle(await services.catalogue.bundle(services.target.bundle), services.facts, topics.input)
+        if self._journal.journal.start is None:
+            await self._first_start(bounds)
+        if not self._journal.journal.versions:
+            await self._first_version(bounds)
+        await self._change_core()
+        journal = self._journal.journal
+        assert journal.start is not None
+        # Step 2: the newest valid snapshot; step 3: what was published since; step 4: do they fit.
+        snapshot = await self._choose_snapshot(bounds)
+        decided = (await self._reader.bounds(topics.decisions, number)).end > 0
+        if snapshot is None:
+            self._running = journal.in_force(0)
+            self.next_offset = self._begin_state(bounds, decided=decided)
+            published = await self._read_published(0, 0)
+        else:
+            header = snapshot.header
+            self._running = InForce(
+                header.bundle, header.models, header.core, _mode(header.mode), header.state_from
+            )
+            self.next_offset = header.next_offset
+            self._last = (header.last_offset, None)
+            published = await self._read_published(header.decision_offset, header.next_offset)
+        check_published(number, topics, bounds, published.last)
+        bundle, model = await self._load(self._running)
+        check_bundle(bundle, services.facts, topics.input)
+        self._pipeline = self._make_pipeline(snapshot, bundle, model)
+        self._remember(published)
+        self._snapshot_at = self.next_offset
+        self._emission = Emission(
+            number,
+            self._journal.epoch,
+            topics,
+            services.facts,
+            services.appender,
+            services.failpoints,
+            in_flight_max=self._settings.slices_in_flight,
+            timeout_s=self._timeout_s,
+            deadline_ms=self._settings.deadline_ms,
+            acked_to=self.next_offset,
+            on_acked=self._acked,
+        )
+        # Step 5: seek and replay; the loop publishes what is not in `seen`.
+        log.info(
+            "partition %d: epoch %d, from offset %d (%s), input ends at %d, %d decisions already published",
+            number,
+            self._journal.epoch,
+            self.next_offset,
+            "snapshot" if snapshot else "no snapshot",
+            bounds.end,
+            len(published.offset),
+        )
+        self.intake.seek(self.next_offset)
+        self.phase = Phase.RUNNING
+
+    async def _first_start(self, bounds: Bounds) -> None:
+        setting = self._settings.start
+        if bounds.end > bounds.begin and not setting:
+            raise Refusal(
+                f"`{self._topics.input}`-{self.number} holds offsets {bounds.begin} to {bounds.end - 1}, and "
+                f"`{self._settings.app_id}` starts on it for the first time. Set FRAUDSTREAM_START to "
+                "`earliest` "
+                "to decide them all, `latest` to decide what comes from now on, or to an RFC 3339 time"
+            )
+        start_from = bounds.end
+        if setting == "earliest":
+            start_from = bounds.begin
+        elif (time_ms := self._settings.start_time_ms) is not None:
+            found = await self._reader.offset_at(self._topics.input, self.number, time_ms)
+            start_from = bounds.end if found is None else found
+        await self._journal.append(start_record(self._journal.epoch, start_from, secrets.token_bytes(16)))
+
+    async def _first_version(self, bounds: Bounds) -> None:
+        target = self._services.target
+        start = self._journal.journal.start
+        assert start is not None
+        await self._services.catalogue.publish(target)
+        await self._journal.append(
+            version_record(
+                self._journal.epoch,
+                start.from_offset,
+                {
+                    "bundle": target.bundle,
+                    "models": target.models,
+                    "core": CORE,
+                    "mode": target.mode,
+                    "state_from": min(bounds.begin, start.from_offset),
+                },
+            )
+        )
+
+    async def _change_core(self) -> None:
+        journal = self._journal.journal
+        was = journal.in_force(FAR).core
+        if was == CORE:
+            return
+        at = journal.core_change_at(CORE)
+        if at is None:
+            raise Refusal(
+                f"partition {self.number} was decided by core {was} and not stopped cleanly; this is "
+                f"core {CORE}. "
+                "Run the previous version once and stop it with SIGTERM"
+            )
+        await self._journal.append(version_record(self._journal.epoch, at, {"core": CORE}))
+
+    async def _choose_snapshot(self, bounds: Bounds) -> Snapshot | None:
+        journal = self._journal.journal
+        decisions = await self._reader.bounds(self._topics.decisions, self.number)
+        beyond: list[int] = []
+        for snapshot in self._store.newest_first(lambda text: log.warning("snapshot skipped: %s", text)):
+            header = snapshot.header
+            check_snapshot(header, self._services.facts, self._topics, bounds)
+            if decisions.end < header.decision_offset:
+                beyond.append(header.decision_offset)
+                continue
+            await self._check_last_value(header, bounds)
+            # At a border the snapshot may be of either side of it.
+            sides = {journal.in_force(header.next_offset).state_from}
+            sides.add(journal.in_force(max(header.next_offset - 1, 0)).state_from)
+            if header.state_from not in sides:
+                log.warning("snapshot skipped: %s: built from offset %d", snapshot.path, header.state_from)
+                continue
+            return snapshot
+        if beyond:
+            raise Refusal(
+                f"`{self._topics.decisions}`-{self.number} ends at {decisions.end}, but every "
+                "snapshot has seen "
+                f"decisions up to {min(beyond)} or more: decisions were lost. Restore the topic, or "
+                "remove the "
+                f"snapshots in {self._store.directory} to publish the lost ones again"
+            )
+        return None
+
+    async def _check_last_value(self, header: Header, bounds: Bounds) -> None:
+        if header.last_offset < bounds.begin:
+            return
+        found = [
+            _value_hash(record.value)
+            async for records in self._reader.read(
+                self._topics.input, self.number, header.last_offset, header.last_offset + 1
+            )
+            for record in records
+        ]
+        if found != [header.last_value_sha256]:
+            raise refilled(header, self._topics)
+
+    def _begin_state(self, bounds: Bounds, *, decided: bool) -> int:
+        start = self._journal.journal.start
+        assert start is not None
+        check_empty(
+            self.number, self._topics, bounds, start.from_offset, self._running.state_from, decided=decided
+        )
+        return max(bounds.begin, min(self._running.state_from, start.from_offset))
+
+    async def _read_published(self, begin: int, src_from: int) -> Published:
+        bounds = await self._reader.bounds(self._topics.decisions, self.number)
+        return await self._decisions.read_from(max(begin, bounds.begin), src_from)
+
+    def _remember(self, published: Published) -> None:
+        self._known = Known(published.offset, published.decision, published.score)
+        self._published_last = published.last
+
+    def _make_pipeline(
+        self, snapshot: Snapshot | None, bundle: Bundle, model: LinearModel | None
+    ) -> Pipeline:
+        start = self._journal.journal.start
+        assert start is not None
+        live = self._running.mode == "live"
+        if snapshot is None:
+            pipeline = Pipeline(self.number, start.hash_key, bundle, model, start.from_offset, live=live)
+        else:
+            pipeline = Pipeline.restore(snapshot.state, bundle, model, live=live)
+        pipeline.on_step = self._services.observer.step
+        return pipeline
+
+    async def _load(self, version: InForce) -> tuple[Bundle, LinearModel | None]:
+        catalogue = self._services.catalogue
+        return await catalogue.bundle(version.bundle), await catalogue.model(version.models)
+
+    # Loop --------------------------------------------------------------------------------------------
+
+    async def _loop(self) -> None:
+        while not self._stop_wanted:
+            self._wake.clear()
+            await self._meet_target()
+            await self._cross_border()
+            self._maybe_snapshot()
+            if not await self._process_piece():
+                await self._wait()
+
+    async def _wait(self) -> None:
+        """Wait for a slice, a wake-up, or the time of the next snapshot."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await self._wake.wait()
+
+    async def _process_piece(self) -> bool:
+        """Take the next piece of at most the wanted size, up to the next border; False: there is none."""
+        if self._current is None or self._row >= len(self._current.slice):
+            self._current, self._row = self.intake.next(), 0
+        fetched = self._current
+        if fetched is None:
+            return False
+        whole = fetched.slice
+        stop = min(self._row + self._size.records, len(whole))
+        border = self._border()
+        if border is not None and int(whole.offset[stop - 1]) >= border:
+            stop = self._row + int((whole.offset[self._row : stop] < border).sum())
+            if stop == self._row:
+                # The border lies in a hole before this record: cross it first.
+                self.next_offset = border
+                await self._emission.skip_to(border)
+                return True
+        piece = whole.part(self._row, stop)
+        await self._emission.room()
+        self._services.lease.check(f"offset {int(piece.offset[0])} of partition {self.number}")
+        self._services.observer.step_begin()
+        begin_s = time.perf_counter()
+        result = self._pipeline.process(piece, self._known)
+        took_s = time.perf_counter() - begin_s
+        self._size.took(len(piece), took_s)
+        self._services.failpoints.hit("mid_process")
+        last = stop == len(whole)
+        self._row = stop
+        self.next_offset = fetched.end if last else int(piece.offset[-1]) + 1
+        self._last = (int(piece.offset[-1]), piece.value(len(piece) - 1))
+        if self._published_last < self.next_offset and self.next_offset >= self._replay_below:
+            self._known = None
+        self._services.observer.processed(self._pipeline.bundle, result)
+        await self._emission.emit(
+            Flight(result, self.next_offset, fetched.done if last else None, shadow=not self._pipeline.live)
+        )
+        # Let the consumer, the sender and the other partitions have the loop.
+        await asyncio.sleep(0)
+        return True
+
+    def _border(self) -> int | None:
+        border = self._journal.journal.next_border(max(self.next_offset, self._replay_below))
+        return self._replay_below if self.next_offset < self._replay_below else border
+
+    def _acked(self, flight: Flight, now_ms: int) -> None:
+        if flight.result is not None:
+            self._services.observer.acknowledged(flight.result, now_ms)
+
+    # Versions ----------------------------------------------------------------------------------------
+
+    async def _meet_target(self) -> None:
+        """Journal what the operator wants and the journal does not say yet: the `switch` of the protocol."""
+        target = self._services.target
+        newest = self._journal.journal.in_force(FAR)
+        if target == (newest.bundle, newest.models, newest.mode):
+            self.switched.set()
+            return
+        changes: dict[str, str | int] = {
+            name: wanted
+            for name, wanted, now in zip(
+                ("bundle", "models", "mode"), target, (newest.bundle, newest.models, newest.mode), strict=True
+            )
+            if wanted != now
+        }
+        catalogue = self._services.catalogue
+        bundle, before = await catalogue.bundle(target.bundle), await catalogue.bundle(newest.bundle)
+        check_bundle(bundle, self._services.facts, self._topics.input)
+        await catalogue.publish(target)
+        # Nothing is processed between reading the log end and the version's place in the journal: this loop
+        # does both. So nothing at or beyond `from` is decided before the version is journaled.
+        bounds = await self._reader.bounds(self._topics.input, self.number)
+        if _definitions(bundle) != _definitions(before):
+            changes["state_from"] = self._rebuild_from(bounds, newest)
+        await self._journal.append(version_record(self._journal.epoch, bounds.end, changes))
+        log.info("partition %d: from offset %d on: %s", self.number, bounds.end, changes)
+        self.switched.set()
+
+    def _rebuild_from(self, bounds: Bounds, newest: InForce) -> int:
+        if bounds.begin > newest.state_from and not self._services.accept_short_history:
+            raise Refusal(
+                f"schema or features changed, so the state of partition {self.number} has to be built "
+                "again, but "
+                f"`{self._topics.input}` now begins at {bounds.begin}; the state before was built from "
+                f"{newest.state_from}. Windows would be shorter for a while: go back to the old "
+                "definitions, or "
+                "start once with --accept-short-history"
+            )
+        return bounds.begin
+
+    async def _cross_border(self) -> None:
+        """Put in force what the journal says for the next offset."""
+        if self.next_offset < self._replay_below:
+            return
+        version = self._journal.journal.in_force(self.next_offset)
+        if version == self._running:
+            return
+        bundle, model = await self._load(version)
+        if version.state_from != self._running.state_from:
+            await self._rebuild(version, bundle, model)
+        else:
+            try:
+                self._pipeline.switch(bundle, model, live=version.mode == "live")
+            except RebuildNeeded as problem:
+                raise Refusal(
+                    f"partition {self.number}: bundle `{version.bundle}` has other definitions than the one "
+                    f"before, but its version at offset {self.next_offset} names no `state_from` ({problem})"
+                ) from problem
+        self._running = version
+
+    async def _rebuild(self, version: InForce, bundle: Bundle, model: LinearModel | None) -> None:
+        """Build the state again under new definitions, from ``state_from`` up to here, silently."""
+        border = self.next_offset
+        await self._emission.wait_acked(border)
+        bounds = await self._reader.bounds(self._topics.input, self.number)
+        if bounds.begin > version.state_from:
+            raise Refusal(
+                f"state of partition {self.number} has to be built from offset {version.state_from}, but "
+                f"`{self._topics.input}` begins at {bounds.begin}. Restore a snapshot taken after "
+                f"offset {border}"
+            )
+        log.info("partition %d: building the state from %d to %d", self.number, version.state_from, border)
+        await self._finish_snapshot()
+        published = await self._read_published(0, version.state_from)
+        self._running = version
+        self._pipeline = self._make_pipeline(None, bundle, model)
+        self._remember(published)
+        self._replay_below = border
+        self._current, self._row = None, 0
+        self.next_offset = version.state_from
+        self.intake.seek(version.state_from)
+
+    # Snapshots ---------------------------------------------------------------------------------------
+
+    def _maybe_snapshot(self) -> None:
+        if self.next_offset <= max(self._snapshot_at, self._replay_below - 1):
+            self._snapshot_s = time.monotonic() if self.next_offset == self._snapshot_at else self._snapshot_s
+            return
+        if self._snapshot_task is not None and not self._snapshot_task.done():
+            return
+        old_s = time.monotonic() - self._snapshot_s
+        many = self.next_offset - self._snapshot_at >= self._settings.snapshot_records
+        if many or old_s >= self._settings.snapshot_interval_s:
+            self._begin_snapshot()
+
+    def _begin_snapshot(self) -> None:
+        """Copy the state between two pieces; the rest goes on beside the loop."""
+        state = self._pipeline.snapshot()
+        offset, value = self._last
+        header_of = self._header(self.next_offset, offset, value)
+        self._snapshot_at, self._snapshot_s = self.next_offset, time.monotonic()
+        self._snapshot_task = asyncio.create_task(self._write_snapshot(header_of, state))
+        self._snapshot_task.add_done_callback(self._snapshot_done)
+
+    def _header(self, next_offset: int, last_offset: int, value: bytes | None) -> Callable[[int], Header]:
+        start, running, facts, topics = (
+            self._journal.journal.start,
+            self._running,
+            self._services.facts,
+            self._topics,
+        )
+        assert start is not None
+        watermark_ms = self._pipeline.store.watermark_ms
+
+        def header(decision_offset: int) -> Header:
+            return Header(
+                cluster=facts.cluster,
+                input_topic=topics.input,
+                decisions_topic=topics.decisions,
+                journal_topic=topics.journal,
+                partitions=facts.partitions,
+                partition=self.number,
+                next_offset=next_offset,
+                decision_offset=decision_offset,
+                last_offset=last_offset,
+                last_value_sha256=_value_hash(value),
+                start_from=start.from_offset,
+                hash_key=start.hash_key.hex(),
+                bundle=running.bundle,
+                models=running.models,
+                core=running.core,
+                mode=running.mode,
+                state_from=running.state_from,
+                watermark_ms=watermark_ms,
+                epoch=self._journal.epoch,
+                taken_ms=time.time_ns() // 1_000_000,
+            )
+
+        return header
+
+    async def _write_snapshot(self, header_of: Callable[[int], Header], state: bytes) -> None:
+        failpoints = self._services.failpoints
+        at = header_of(0).next_offset
+        header = header_of(await self._decisions.first_from(at))
+        try:
+            temporary = await asyncio.to_thread(
+                self._store.write_temporary, header, state, lambda: failpoints.hit("mid_snapshot")
+            )
+        except OSError as problem:
+            # Decisions go on without it: a snapshot only shortens a restart.
+            log.error("partition %d: snapshot at %d was not written: %s", self.number, at, problem)  # noqa: TRY400
+            self._services.observer.snapshots_failed += 1
+            return
+        await self._wait_for_acks(at)
+        failpoints.hit("before_rename")
+        await asyncio.to_thread(self._store.publish, temporary)
+        failpoints.hit("after_rename")
+        await asyncio.to_thread(self._store.prune)
+        self.committable = at
+        self.snapshot_s = time.monotonic()
+        await self._services.commit()
+
+    async def _wait_for_acks(self, offset: int) -> None:
+        """A snapshot counts only when every decision below it is acknowledged."""
+        await self._emission.wait_acked(offset)
+
+    def _snapshot_done(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (problem := task.exception()) is not None:
+            self._services.fail(problem)
+
+    async def _finish_snapshot(self) -> None:
+        if self._snapshot_task is not None:
+            await asyncio.wait([self._snapshot_task])
+
+    # Stop --------------------------------------------------------------------------------------------
+
+    async def _wind_up(self) -> None:
+        """Stop at a slice border: acks in, snapshot; after a drain `end` as well."""
+        self.phase = Phase.DRAINING
+        try:
+            async with asyncio.timeout(
+                self._timeout_s if self._finish else self._settings.session_timeout_ms / 2000
+            ):
+                await self._emission.wait_acked(self.next_offset)
+                await self._finish_snapshot()
+                if self.next_offset > self._snapshot_at and self.next_offset >= self._replay_below:
+                    self._begin_snapshot()
+                    await self._finish_snapshot()
+        except TimeoutError:
+            if self._finish:
+                raise RestartMe(
+                    f"partition {self.number}: decisions were not acknowledged while stopping"
+                ) from None
+            return
+        at = self.next_offset
+        if self._finish and at >= self._end_at_start and at >= self._replay_below:
+            await self._journal.append(end_record(self._journal.epoch, at))
+
+
+def _definitions(bundle: Bundle) -> tuple[str, str]:
+    """Return what the state depends on: schema and features with their time settings."""
+    return bundle.schema.hash, bundle.features.hash
+
+
+def _mode(text: str) -> Any:
+    return text
+
+
+def _value_hash(value: bytes | None) -> str:
+    return "" if value is None else hashlib.sha256(value).hexdigest()
+
+
+def _root(problem: BaseException) -> BaseException:
+    """Return the first real error of a task group's."""
+    while isinstance(problem, BaseExceptionGroup):
+        problem = problem.exceptions[0]
+    return problem
