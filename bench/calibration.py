@@ -1,0 +1,230 @@
+"""How good the shipped rules are: ``python -m fraudstream.bench.calibration --seeds 101 102 --count 1000000``.
+
+Runs the real pipeline over generated traffic and compares its decisions with the generator's labels: shares
+of blocked and alerted events, precision, recall per fraud pattern, innocent look-alikes that were stopped,
+and who stopped whom by reason code. Nothing feeds back: a blocked attempt still moves the generator's money.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+import fraudstream.rules
+from fraudstream.bench.traffic.fraud import PATTERNS
+from fraudstream.bench.traffic.generate import generate
+from fraudstream.bench.traffic.records import Chunk
+from fraudstream.models.linear import LinearModel, load_model
+from fraudstream.rules.bundle import Bundle
+from fraudstream.rules.compiler.compile import compile_sources, read_directory
+from fraudstream.stream.outcome import Decision
+from fraudstream.stream.pipeline import Pipeline
+from fraudstream.stream.wire.types import Slice
+
+BLOCKED = (0.0025, 0.0045)
+"""The reference bank blocks 0.335 % of its events."""
+ALERTED = (0.0002, 0.0008)
+"""It alerts on 0.041 %."""
+RECALL = 0.5
+"""Least share of each pattern's attempts that is blocked or alerted."""
+ORDINARY = "ordinary life"
+
+
+@dataclass(slots=True)
+class Calibration:
+    """Decisions of one seed against its labels, counted."""
+
+    seed: int
+    events: int = 0
+    decisions: Counter[str] = field(default_factory=Counter)
+    fraud: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    """Pattern -> decision -> events."""
+    innocent: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    """Look-alike, or ordinary life (stopped events only), -> decision -> events."""
+    reasons: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    """Reason code -> fraud or innocent -> events that name it."""
+
+    @property
+    def blocked(self) -> float:
+        """Return the share of events that were blocked."""
+        return self.decisions["block"] / max(1, self.events)
+
+    @property
+    def alerted(self) -> float:
+        """Return the share of events that were alerted and not blocked."""
+        return self.decisions["alert"] / max(1, self.events)
+
+    def precision(self, decision: str) -> float:
+        """Return the share of fraud among the events with this decision."""
+        hits = sum(counts[decision] for counts in self.fraud.values())
+        return hits / max(1, self.decisions[decision])
+
+    def recall(self, pattern: str) -> float:
+        """Return the share of a pattern's attempts that were blocked or alerted."""
+        counts = self.fraud[pattern]
+        return (counts["block"] + counts["alert"]) / max(1, counts.total())
+
+    def complaints(self) -> list[str]:
+        """Return what misses its bounds."""
+        found = [
+            f"seed {self.seed}: {name} {share:.4%}, expected {low:.2%} to {high:.2%}"
+            for name, share, (low, high) in (
+                ("blocked", self.blocked, BLOCKED),
+                ("alerted", self.alerted, ALERTED),
+            )
+            if not low <= share <= high
+        ]
+        for pattern in PATTERNS:
+            if self.recall(pattern.name) < RECALL:
+                was = self.recall(pattern.name)
+                found.append(
+                    f"seed {self.seed}: recall of {pattern.name} {was:.3f}, expected {RECALL} or more"
+                )
+        return found
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the figures as a JSON object."""
+        frauds = sum(counts.total() for counts in self.fraud.values())
+        return {
+            "seed": self.seed,
+            "events": self.events,
+            "fraud_share": frauds / max(1, self.events),
+            "blocked_share": self.blocked,
+            "alerted_share": self.alerted,
+            "block_precision": self.precision("block"),
+            "alert_precision": self.precision("alert"),
+            "recall": {pattern.name: self.recall(pattern.name) for pattern in PATTERNS},
+            "fraud": {name: dict(counts) for name, counts in sorted(self.fraud.items())},
+            "innocent": {name: dict(counts) for name, counts in sorted(self.innocent.items())},
+            "reasons": {code: dict(counts) for code, counts in sorted(self.reasons.items())},
+        }
+
+
+def calibrate(
+    seed: int,
+    count: int,
+    bundle: Bundle,
+    model: LinearModel | None,
+    advance: Callable[[int], object] = lambda _: None,
+) -> Calibration:
+    """Decide ``count`` generated events of a seed and count decisions against labels."""
+    pipeline = Pipeline(0, bytes(16), bundle, model)
+    found = Calibration(seed)
+    for chunk in generate(count, seed):
+        _judge(found, pipeline, chunk)
+        advance(len(chunk))
+    return found
+
+
+def _judge(found: Calibration, pipeline: Pipeline, chunk: Chunk) -> None:
+    offsets = range(chunk.offset, chunk.offset + len(chunk))
+    result = pipeline.process(
+        Slice.from_records(0, chunk.values, chunk.keys, offsets, chunk.times_ms.tolist())
+    )
+    labels = {label.offset: label for label in chunk.labels}
+    found.events += len(chunk)
+    batch, outcome = result.batch, result.outcome
+    for row, (offset, code) in enumerate(zip(batch.offset.tolist(), outcome.decision.tolist(), strict=True)):
+        decision = Decision(code).name.lower()
+        found.decisions[decision] += 1
+        label = labels.get(offset)
+        if label is not None:
+            (found.fraud if label.fraud else found.innocent)[label.pattern][decision] += 1
+        elif decision != "pass":
+            found.innocent[ORDINARY][decision] += 1
+        if decision != "pass":
+            side = "fraud" if label is not None and label.fraud else "innocent"
+            for reason, _ in outcome.reasons.get(row, ()):
+                found.reasons[reason][side] += 1
+
+
+def print_table(console: Console, found: Sequence[Calibration]) -> None:
+    """Print one column per seed."""
+    table = Table(title="Generated traffic against its labels")
+    table.add_column("")
+    for item in found:
+        table.add_column(f"seed {item.seed}", justify="right")
+    rows: list[tuple[str, Callable[[Calibration], str]]] = [
+        ("events", lambda c: f"{c.events:,}"),
+        ("blocked", lambda c: f"{c.blocked:.3%}"),
+        ("alerted", lambda c: f"{c.alerted:.3%}"),
+        ("precision of blocks", lambda c: f"{c.precision('block'):.3f}"),
+        ("precision of alerts", lambda c: f"{c.precision('alert'):.3f}"),
+    ]
+    for label, show in rows:
+        table.add_row(label, *(show(item) for item in found))
+    table.add_section()
+    for pattern in PATTERNS:
+        cells = (f"{item.recall(pattern.name):.3f}" for item in found)
+        table.add_row(f"recall {pattern.name}", *cells)
+    table.add_section()
+    for name in sorted({name for item in found for name in item.innocent}):
+        cells = (f"{item.innocent[name]['block']} / {item.innocent[name]['alert']}" for item in found)
+        table.add_row(f"blocked / alerted: {name}", *cells)
+    console.print(table)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the evaluation; 1 if a seed misses its bounds."""
+    parser = argparse.ArgumentParser(
+        prog="python -m fraudstream.bench.calibration",
+        description="Judge a rules directory on generated traffic with labels.",
+        epilog="example: python -m fraudstream.bench.calibration --seeds 101 102 --count 1000000 --json out.json",
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", required=True, metavar="S")
+    parser.add_argument("--count", type=int, default=1_000_000, metavar="N", help="events of each seed")
+    parser.add_argument(
+        "--rules", type=Path, metavar="DIR", help="rules directory (default: the shipped one)"
+    )
+    parser.add_argument("--model", type=Path, metavar="F", help="model file (default: the shipped one)")
+    parser.add_argument("--no-model", action="store_true", help="rules alone")
+    parser.add_argument("--json", default="-", metavar="F", help="where the figures go (default: stdout)")
+    args = parser.parse_args(argv)
+    compiled = compile_sources(read_directory(args.rules or shipped_rules()))
+    if compiled.bundle is None:
+        print(f"fraudstream: {args.rules} does not compile; see `fraudstream rules lint`", file=sys.stderr)
+        return 2
+    model = None if args.no_model else load_model((args.model or shipped_model()).read_bytes())
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("deciding", total=args.count * len(args.seeds))
+        found = [
+            calibrate(seed, args.count, compiled.bundle, model, lambda n: progress.advance(task, n))
+            for seed in args.seeds
+        ]
+    print_table(console, found)
+    figures = json.dumps([item.as_json() for item in found], indent=1)
+    if args.json == "-":
+        print(figures)
+    else:
+        Path(args.json).write_text(figures + "\n")
+    complaints = [text for item in found for text in item.complaints()]
+    for text in complaints:
+        print(f"fraudstream: {text}", file=sys.stderr)
+    return 1 if complaints else 0
+
+
+def shipped_rules() -> Path:
+    """Return the rules directory that comes with the package."""
+    return Path(fraudstream.rules.__path__[0])
+
+
+def shipped_model() -> Path:
+    """Return the champion that comes with the package."""
+    import fraudstream.models  # noqa: PLC0415 - only for its place
+
+    return Path(fraudstream.models.__path__[0]) / "registry" / "champion.json"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
