@@ -170,7 +170,9 @@ def _inputs(bundle: Bundle, rows: Sequence[Mapping[Slot, Constant | None]]) -> I
 def _judge_given(bundle: Bundle, rule: DeclaredRule, case: Case, match: Match) -> list[str]:
     matched = match == "true"
     values = _values(bundle, case)
-    problems = _judge(case, match, rule.action.name.lower() if matched else "none", rule.score if matched else 0)
+    problems = _judge(
+        case, match, rule.action.name.lower() if matched else "none", rule.score if matched else 0
+    )
     if match == "unknown" and problems:
         absent = [slot.name for slot in rule.reads if values.get(slot) is None]
         problems[0] += f"; missing: {', '.join(absent)}" if absent else ""

@@ -6,11 +6,10 @@ One function per check, all of them in :data:`CHECKS`. Those of conditions' mean
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 
 from fraudstream.rules.bundle import Action, Agg, Mode, Source, Type
-from fraudstream.rules.compiler.declared import Declared
+from fraudstream.rules.compiler.declared import Declared, Expression
 from fraudstream.rules.compiler.logic import check_duplicates, check_truth
 from fraudstream.rules.compiler.nodes import (
     Arithmetic,
@@ -22,10 +21,9 @@ from fraudstream.rules.compiler.nodes import (
     Node,
     Number,
     names,
-    walk,
 )
 from fraudstream.rules.compiler.reader import Findings, ScalarNode
-from fraudstream.rules.compiler.ruleset import Condition, DeclaredRule
+from fraudstream.rules.compiler.ruleset import DeclaredRule
 from fraudstream.rules.compiler.source import Span
 from fraudstream.rules.compiler.suggest import suggest
 from fraudstream.rules.compiler.terms import Scope
@@ -37,22 +35,6 @@ _INEXACT_CALLS = frozenset({
     "seconds_between", "minutes_between", "hours_between", "days_between",
 })  # fmt: skip
 _BASELINES = (Agg.MEAN, Agg.STD, Agg.MIN, Agg.MAX)
-
-
-@dataclass(frozen=True, slots=True)
-class _Expression:
-    """One expression of a rule with its tree."""
-
-    rule: DeclaredRule
-    condition: Condition
-    tree: Node
-
-    @property
-    def place(self) -> ScalarNode:
-        return self.condition.place
-
-    def span(self, node: Node) -> Span:
-        return self.condition.place.part(node.begin, node.end)
 
 
 def run_checks(declared: Declared, findings: Findings) -> None:
@@ -101,7 +83,7 @@ def check_effect(declared: Declared, findings: Findings) -> None:
 
 def check_unused_lists(declared: Declared, findings: Findings) -> None:
     """Warn about lists that no rule reads."""
-    used = {name.name.removeprefix("lists.") for item in _expressions(declared) for name in names(item.tree)}
+    used = {name.name.removeprefix("lists.") for item in _expressions(declared) for name in item.names}
     for name in declared.lists.lists if declared.complete and not findings.failed else ():
         if name not in used:
             place = declared.lists.places[name]
@@ -127,7 +109,8 @@ def check_unused_features(declared: Declared, findings: Findings) -> None:
 def check_unused_parts(declared: Declared, findings: Findings) -> None:
     """Warn about params and conditions that their rule does not read."""
     for rule in declared.rules:
-        used = {name.name for item in _of_rule(rule) for name in names(item.tree)}
+        used = {name.name for item in declared.expressions[rule.id] for name in item.names}
+        used |= {f"params.{name}" for name in rule.params if _in_reason(rule, f"params.{name}")}
         if rule.when is None:
             continue
         for name, param in rule.params.items():
@@ -154,7 +137,7 @@ def check_unused_typologies(declared: Declared, findings: Findings) -> None:
 def check_percent(declared: Declared, findings: Findings) -> None:
     """Warn where a quotient is compared with a number that looks like a percentage."""
     for item in _expressions(declared):
-        for node in walk(item.tree):
+        for node in item.nodes:
             sides = _sides(node)
             if not any(isinstance(side, Call) and side.function == "ratio" for side in sides):
                 continue
@@ -170,7 +153,7 @@ def check_percent(declared: Declared, findings: Findings) -> None:
 def check_exact_equality(declared: Declared, findings: Findings) -> None:
     """Warn where computed numbers are compared for equality."""
     for item in _expressions(declared):
-        for node in walk(item.tree):
+        for node in item.nodes:
             if isinstance(node, Compare) and node.op in ("==", "!="):
                 for side in (node.left, node.right):
                     if _inexact(side, item.rule.scope):
@@ -188,7 +171,7 @@ def check_baseline(declared: Declared, findings: Findings) -> None:
         if feature.agg in _BASELINES and not feature.exclude_current
     }
     for item in _expressions(declared):
-        for node in walk(item.tree):
+        for node in item.nodes:
             if not isinstance(node, Compare | Between) and not _is_quotient(node):
                 continue
             used = {name.name for name in names(node)}
@@ -208,14 +191,14 @@ def check_model(declared: Declared, findings: Findings) -> None:
         return
     if not declared.model_inputs:
         for item in _expressions(declared):
-            for name in names(item.tree):
+            for name in item.names:
                 slot = declared.slots.get(name.name)
                 if slot is not None and slot.source is Source.MODEL:
                     message = f"`{name.name}` is always missing: there is no model"
                     findings.warning(item.span(name), "no-model", message, "remove it or give a model")
-    for name in sorted(declared.model_inputs - declared.slots.keys()):
-        message = f"the model reads `{name}`, which is not declared, so its score is missing"
-        hint = suggest(name, declared.slots) or "declare it in features.yaml"
+    for absent in sorted(declared.model_inputs - declared.slots.keys()):
+        message = f"the model reads `{absent}`, which is not declared, so its score is missing"
+        hint = suggest(absent, declared.slots) or "declare it in features.yaml"
         findings.warning(Span("features.yaml", 1, 1), "model-input", message, hint)
 
 
@@ -252,16 +235,14 @@ CHECKS: tuple[Callable[[Declared, Findings], None], ...] = (
 """In the order in which they run."""
 
 
-def _expressions(declared: Declared) -> Iterator[_Expression]:
-    for rule in declared.rules:
-        yield from _of_rule(rule)
+def _expressions(declared: Declared) -> Iterator[Expression]:
+    for items in declared.expressions.values():
+        yield from items
 
 
-def _of_rule(rule: DeclaredRule) -> Iterator[_Expression]:
-    parts = [*rule.conditions.values(), *([rule.when] if rule.when is not None else [])]
-    for part in parts:
-        if part.checked.node is not None:
-            yield _Expression(rule, part, part.checked.node)
+def _in_reason(rule: DeclaredRule, name: str) -> bool:
+    texts = [node.text for _, node in rule.section.table("reason") if isinstance(node, ScalarNode)]
+    return any("{" + name in text for text in texts)
 
 
 def _sides(node: Node) -> tuple[Node, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from fraudstream.rules.bundle import Bundle, Policy, Rule
 from fraudstream.rules.compiler.canonical import canonical_json
 from fraudstream.rules.compiler.checks import run_checks
-from fraudstream.rules.compiler.declared import Declared
+from fraudstream.rules.compiler.declared import Declared, expressions_of
 from fraudstream.rules.compiler.documents import RULE_SETS, kind_of_file, open_documents
 from fraudstream.rules.compiler.expressions import scope_of
 from fraudstream.rules.compiler.features import read_features
@@ -112,7 +112,9 @@ def compile_sources(files: Mapping[str, bytes], model_inputs: Iterable[str] | No
     rules = read_rules(sets, context, findings)
     inputs = None if model_inputs is None else frozenset(model_inputs)
     complete = len(files) == len(sections)
-    declared = Declared(schema, features, lists, typologies, policy, rules, slots, inputs, complete)
+    declared = Declared(
+        schema, features, lists, typologies, policy, rules, expressions_of(rules), slots, inputs, complete
+    )
     run_checks(declared, findings)
     bundle = None if findings.failed else _build(declared, files)
     return Compiled(bundle, sorted_diagnostics(findings.items), rules, policy)

@@ -8,8 +8,42 @@ from dataclasses import dataclass
 from fraudstream.rules.bundle import Policy, Schema, Slot
 from fraudstream.rules.compiler.features import DeclaredFeatures
 from fraudstream.rules.compiler.lists import DeclaredLists
-from fraudstream.rules.compiler.ruleset import DeclaredRule
+from fraudstream.rules.compiler.nodes import Name, Node, walk
+from fraudstream.rules.compiler.ruleset import Condition, DeclaredRule
+from fraudstream.rules.compiler.source import Span
 from fraudstream.rules.compiler.typologies import DeclaredTypologies
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """One expression of a rule, a named condition or ``when``, with its syntax nodes."""
+
+    rule: DeclaredRule
+    condition: Condition
+    nodes: tuple[Node, ...]
+    """All of them, parents first."""
+
+    @property
+    def names(self) -> tuple[Name, ...]:
+        """Return every name that occurs, in the order written."""
+        return tuple(node for node in self.nodes if isinstance(node, Name))
+
+    def span(self, node: Node) -> Span:
+        """Return where a node stands in the file."""
+        return self.condition.place.part(node.begin, node.end)
+
+
+def expressions_of(rules: tuple[DeclaredRule, ...]) -> dict[str, tuple[Expression, ...]]:
+    """Return each rule's expressions by the rule's id, conditions before ``when``."""
+    out: dict[str, tuple[Expression, ...]] = {}
+    for rule in rules:
+        parts = [*rule.conditions.values(), *([rule.when] if rule.when is not None else [])]
+        out[rule.id] = tuple(
+            Expression(rule, part, tuple(walk(part.checked.node)))
+            for part in parts
+            if part.checked.node is not None
+        )
+    return out
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +56,8 @@ class Declared:
     typologies: DeclaredTypologies
     policy: Policy
     rules: tuple[DeclaredRule, ...]
+    expressions: Mapping[str, tuple[Expression, ...]]
+    """By rule id."""
     slots: Mapping[str, Slot]
     model_inputs: frozenset[str] | None
     """Names that the model in force reads; empty: there is no model; None: not known here."""
