@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fraudstream.rules.bundle import Bundle, Policy, Rule
+from fraudstream.rules.bundle import Bundle, Rule
 from fraudstream.rules.compiler.canonical import canonical_json
 from fraudstream.rules.compiler.checks import run_checks
 from fraudstream.rules.compiler.declared import Declared, expressions_of
@@ -42,9 +42,13 @@ class Compiled:
     """None if there is any error."""
     diagnostics: tuple[Diagnostic, ...]
     """Errors and warnings, by file and line."""
-    rules: tuple[DeclaredRule, ...] = ()
-    """Rules as written, drafts and retired ones included, with their tests (``cases``)."""
-    policy: Policy = field(default_factory=Policy)
+    declared: Declared | None = None
+    """What the files say, for tests, explanations and checks; None if schema.yaml could not be read."""
+
+    @property
+    def rules(self) -> tuple[DeclaredRule, ...]:
+        """Return the rules as written, drafts and retired ones included, with their tests (``cases``)."""
+        return () if self.declared is None else self.declared.rules
 
     @property
     def errors(self) -> tuple[Diagnostic, ...]:
@@ -117,7 +121,7 @@ def compile_sources(files: Mapping[str, bytes], model_inputs: Iterable[str] | No
     )
     run_checks(declared, findings)
     bundle = None if findings.failed else _build(declared, files)
-    return Compiled(bundle, sorted_diagnostics(findings.items), rules, policy)
+    return Compiled(bundle, sorted_diagnostics(findings.items), declared)
 
 
 def compile_archive(archive: bytes) -> Bundle:

@@ -47,6 +47,8 @@ class DeclaredFeatures:
     families: frozenset[str]
     """Names that come from families."""
     filters: tuple[Checked, ...]
+    scope: Scope
+    """What ``where`` may name."""
 
 
 @dataclass(slots=True)
@@ -151,7 +153,9 @@ def read_features(section: Section | None, schema: Schema, zone: str, findings: 
         filter_program=compile_outputs(filters) if filters and not findings.failed else None,
         hash=digest({"time": asdict(time), "features": [item.hash for item in builder.features]}),
     )
-    return DeclaredFeatures(feature_set, builder.slots, builder.places, frozenset(families), filters)
+    return DeclaredFeatures(
+        feature_set, builder.slots, builder.places, frozenset(families), filters, builder.scope
+    )
 
 
 def _read_time(section: Section | None, findings: Findings) -> TimeSettings:

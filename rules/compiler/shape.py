@@ -329,11 +329,11 @@ def duration_ms(text: str) -> int | None:
 
 
 def duration_text(value_ms: int) -> str:
-    """Return a duration as operators write it, in the largest units without a rest: ``90d``, ``1h30m``."""
+    """Return a duration as operators write it: ``90d``, ``24h``, ``1h30m``."""
     if value_ms == 0:
         return "0s"
     out = ""
-    for unit in ("d", "h", "m", "s", "ms"):
+    for unit in ("d", "h", "m", "s", "ms") if value_ms >= 2 * _UNIT_MS["d"] else ("h", "m", "s", "ms"):
         count, value_ms = divmod(value_ms, _UNIT_MS[unit])
         out += f"{count}{unit}" if count else ""
     return out
