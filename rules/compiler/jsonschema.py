@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fraudstream.rules.compiler.reader import FILE_BYTES_MAX
-from fraudstream.rules.compiler.shape import Either, Form, Key, Listed, Mapped, Shape, Word
+from fraudstream.rules.compiler.shape import Either, Form, Key, Mapped, Shape, Word
 from fraudstream.rules.compiler.vocabulary import DOCUMENTS
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
