@@ -54,7 +54,7 @@ class Parser(argparse.ArgumentParser):
     def _check_value(self, action: argparse.Action, value: object) -> None:
         choices = None if action.choices is None else [str(choice) for choice in action.choices]
         if choices is not None and value not in action.choices:  # type: ignore[operator]
-            name = action.metavar or action.dest
+            name = str(action.metavar or action.dest)
             known = ", ".join(choices)
             raise argparse.ArgumentError(None, _unknown(name, str(value), choices) + f"; known: {known}")
 

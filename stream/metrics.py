@@ -1,0 +1,374 @@
+"""Every metric, declared once: kind, unit, labels with closed sets of values, meaning and action.
+
+The worker counts per batch into plain numbers; a scrape reads them, so nothing is paid per
+transaction and nothing is held twice. A label value outside its declared set is a defect and raises:
+what a transaction contains can never become a label.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.registry import Collector
+
+from fraudstream.stream.outcome import FLAG_NAMES, Decision
+from fraudstream.stream.wire.codes import REJECTION_CODES
+
+NAMESPACE = "fraudstream"
+
+
+class Kind(StrEnum):
+    """Prometheus types."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Label:
+    """A label: its values are known here, or come from what is in force."""
+
+    name: str
+    values: tuple[str, ...] = ()
+    """All values; empty: given by ``Metrics.allow``."""
+    source: str = ""
+    """Where the values come from if not from here."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Metric:
+    """One declared metric."""
+
+    name: str
+    """Without the prefix ``fraudstream_``."""
+    kind: Kind
+    unit: str
+    meaning: str
+    action: str
+    """What to do about it."""
+    labels: tuple[Label, ...] = ()
+    buckets: tuple[float, ...] = ()
+    """Upper bounds of a histogram, infinity left out."""
+    sparse: bool = False
+    """Series appear with their first count; else every combination of labels is there from the start."""
+
+    @property
+    def full_name(self) -> str:
+        """Return the name that Prometheus shows."""
+        return f"{NAMESPACE}_{self.name}"
+
+
+STEPS = ("take", "decode", "admit", "features", "score", "rules", "decide", "encode", "emit")
+"""The eight steps of a transaction; encoding is counted apart from deciding."""
+RELOAD_RESULTS = ("applied", "unchanged", "invalid", "needs_restart", "failed")
+MISSING_CAUSES = ("bad_geo", "undeclared")
+
+DECISION = Label("decision", tuple(decision.name.lower() for decision in Decision))
+STEP = Label("step", STEPS)
+CODE = Label("code", REJECTION_CODES)
+FLAG = Label("flag", FLAG_NAMES)
+CAUSE = Label("cause", MISSING_CAUSES)
+OUTCOME = Label("outcome", ("true", "unknown"))
+RESULT = Label("result", RELOAD_RESULTS)
+PARTITION = Label("partition", source="partitions assigned to this worker")
+RULE = Label("rule", source="rules of the bundle in force")
+FIELD = Label("field", source="fields of the schema in force")
+KEYS = Label("kind", source="keys of the features in force, such as `account.id`")
+BUNDLE = Label("bundle", source="hash of the bundle in force")
+
+LATENCY_BUCKETS_S = (
+    *(0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05),
+    *(0.075, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0, 300.0),
+)
+"""Close around the usual deadline of 50 ms; the far end tells a catch-up from an outage."""
+STEP_BUCKETS_S = (0.00001, 0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+"""A step of a batch of one takes 10 us and more, of a thousand up to 10 ms."""
+
+DECISIONS = Metric(
+    "decisions_total",
+    Kind.COUNTER,
+    "decisions",
+    "Decisions published, duplicates and malformed ones included.",
+    "A jump of `block` or `alert` after a rule change: look at rule_outcomes_total, take the rule back.",
+    (DECISION,),
+)
+DECISION_LATENCY = Metric(
+    "decision_latency_seconds",
+    Kind.HISTOGRAM,
+    "seconds",
+    "From the timestamp of the input record to the acknowledgement of its decision.",
+    "Above the deadline: compare with step_seconds (slow scoring) and input_lag_records (a backlog).",
+    buckets=LATENCY_BUCKETS_S,
+)
+STEP_SECONDS = Metric(
+    "step_seconds",
+    Kind.HISTOGRAM,
+    "seconds",
+    "Time that one step took for one batch.",
+    "Names the slow step; `emit` is the broker's time.",
+    (STEP,),
+    STEP_BUCKETS_S,
+)
+INPUT_LAG = Metric(
+    "input_lag_records",
+    Kind.GAUGE,
+    "records",
+    "Records of the partition that are not decided yet.",
+    "Rising for minutes: the worker is too slow or stands; see its log, add partitions and workers.",
+    (PARTITION,),
+)
+DEAD_LETTERS = Metric(
+    "dead_letters_total",
+    Kind.COUNTER,
+    "records",
+    "Input records that could not be read, by rejection code.",
+    "Not zero: a producer sends what the schema does not allow; the dead-letter topic has the bytes.",
+    (CODE,),
+)
+RULE_OUTCOMES = Metric(
+    "rule_outcomes_total",
+    Kind.COUNTER,
+    "transactions",
+    "Transactions for which a rule matched (`true`) or lacked values to be answered (`unknown`).",
+    "Mostly `unknown`: the feed does not fill a field that the rule reads. Suddenly `true`: ask its owner.",
+    (RULE, OUTCOME),
+)
+RULE_EVALUATIONS = Metric(
+    "rule_evaluations_total",
+    Kind.COUNTER,
+    "transactions",
+    "Transactions of a rule's event types within its time of effect.",
+    "Zero: the rule's `on` or its dates never apply.",
+    (RULE,),
+)
+BUNDLE_INFO = Metric(
+    "bundle_info",
+    Kind.GAUGE,
+    "1",
+    "1 for the bundle of rules in force.",
+    "Differs between workers for more than a few seconds: one of them does not follow the journal.",
+    (BUNDLE,),
+)
+RELOADS = Metric(
+    "reload_total",
+    Kind.COUNTER,
+    "reloads",
+    "Changes of the rules directory by what became of them.",
+    "`invalid`: errors are in the log, old rules in force. `needs_restart`: schema or features changed.",
+    (RESULT,),
+)
+SNAPSHOT_AGE = Metric(
+    "snapshot_age_seconds",
+    Kind.GAUGE,
+    "seconds",
+    "Age of the newest durable snapshot of the partition.",
+    "Far above the snapshot interval: the state directory is full or slow; a restart would replay this much.",
+    (PARTITION,),
+)
+STATE_BYTES = Metric(
+    "state_bytes",
+    Kind.GAUGE,
+    "bytes",
+    "Memory held by windows and duplicate entries of all partitions.",
+    "Near the memory limit: shorten windows or move partitions to another worker.",
+)
+STATE_KEYS = Metric(
+    "keys",
+    Kind.GAUGE,
+    "keys",
+    "Keys with history, by kind.",
+    "Grows without end: a field with ever new values is used as a key.",
+    (KEYS,),
+)
+FLAGS = Metric(
+    "flags_total",
+    Kind.COUNTER,
+    "decisions",
+    "Decisions with a flag.",
+    "`late`, `clock_skew`: a producer's clock or delivery. `id_reuse`: its ids. `no_rate`: the rates.",
+    (FLAG,),
+)
+FIELDS_MISSING = Metric(
+    "fields_missing_total",
+    Kind.COUNTER,
+    "values",
+    "Values that count as missing though they were there: a point off the globe, an undeclared enum value.",
+    "Declare the new enum value in schema.yaml, or talk to the producer.",
+    (FIELD, CAUSE),
+    sparse=True,
+)
+HISTORY = Metric(
+    "history_seconds",
+    Kind.GAUGE,
+    "seconds",
+    "Event time that the windows of the partition cover.",
+    "Less than the longest window: its features see a part only, as after a first start.",
+    (PARTITION,),
+)
+AMOUNT = Metric(
+    "amount_minor_total",
+    Kind.COUNTER,
+    "minor units of the base currency",
+    "Money of the decided transactions.",
+    "Share of `block` in money; compare with its share in number.",
+    (DECISION,),
+)
+METRICS = (
+    DECISIONS,
+    DECISION_LATENCY,
+    STEP_SECONDS,
+    INPUT_LAG,
+    DEAD_LETTERS,
+    RULE_OUTCOMES,
+    RULE_EVALUATIONS,
+    BUNDLE_INFO,
+    RELOADS,
+    SNAPSHOT_AGE,
+    STATE_BYTES,
+    STATE_KEYS,
+    FLAGS,
+    FIELDS_MISSING,
+    HISTORY,
+    AMOUNT,
+)
+"""All of them, in the order of the reference page."""
+
+
+class _Histogram:
+    """Counts per bucket (the last is infinity) and the sum."""
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = np.array(bounds)
+        self.counts: NDArray[np.int64] = np.zeros(len(bounds) + 1, np.int64)
+        self.sum = 0.0
+
+    def add(self, values: NDArray[np.float64]) -> None:
+        """Count values; one that equals a bound belongs to it."""
+        self.counts += np.bincount(np.searchsorted(self.bounds, values), minlength=len(self.counts))
+        self.sum += float(values.sum())
+
+
+class Metrics(Collector):
+    """The numbers behind the declared metrics, on a registry of their own."""
+
+    def __init__(self) -> None:
+        self._values: dict[Metric, dict[tuple[str, ...], float | Callable[[], float]]] = {}
+        self._histograms: dict[Metric, dict[tuple[str, ...], _Histogram]] = {}
+        self._allowed: dict[str, tuple[str, ...]] = {}
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
+
+    def allow(self, label: Label, values: Iterable[object]) -> None:
+        """Set the values of a label that are in force; series of all other values are dropped."""
+        if label.values:
+            raise ValueError(f"the values of label `{label.name}` are declared")
+        allowed = self._allowed[label.name] = tuple(dict.fromkeys(map(str, values)))
+        for metric, series in self._values.items():
+            if label in metric.labels:
+                at = metric.labels.index(label)
+                for key in [key for key in series if key[at] not in allowed]:
+                    del series[key]
+
+    def add(self, metric: Metric, amount: float, *labels: object) -> None:
+        """Count."""
+        assert metric.kind is Kind.COUNTER, metric.name
+        assert amount >= 0, metric.name
+        series = self._values.setdefault(metric, {})
+        key = self._key(metric, labels)
+        before = series.get(key, 0)
+        assert not callable(before)
+        series[key] = before + amount
+
+    def set(self, metric: Metric, value: float | Callable[[], float], *labels: object) -> None:
+        """Set a gauge to a number, or to what a function returns whenever somebody looks."""
+        assert metric.kind is Kind.GAUGE, metric.name
+        self._values.setdefault(metric, {})[self._key(metric, labels)] = value
+
+    def observe(self, metric: Metric, seconds: ArrayLike, *labels: object) -> None:
+        """Put one or many durations into a histogram."""
+        assert metric.kind is Kind.HISTOGRAM, metric.name
+        series = self._histograms.setdefault(metric, {})
+        key = self._key(metric, labels)
+        if key not in series:
+            series[key] = _Histogram(metric.buckets)
+        series[key].add(np.atleast_1d(np.asarray(seconds, np.float64)))
+
+    def value(self, metric: Metric, *labels: object) -> float:
+        """Return what was counted or set, 0 if nothing was."""
+        found = self._values.get(metric, {}).get(self._key(metric, labels), 0)
+        return found() if callable(found) else found
+
+    def quantile(self, metric: Metric, share: float, *labels: object) -> float:
+        """Return the upper bound of the bucket in which a quantile lies, NaN without observations."""
+        histogram = self._histograms.get(metric, {}).get(self._key(metric, labels))
+        if histogram is None or not histogram.counts.any():
+            return float("nan")
+        cumulated = np.cumsum(histogram.counts)
+        bucket = int(np.searchsorted(cumulated, share * cumulated[-1]))
+        return float(histogram.bounds[bucket]) if bucket < len(histogram.bounds) else float("inf")
+
+    def text(self) -> bytes:
+        """Return everything in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    def collect(self) -> Iterator[Family]:
+        """Yield every declared metric with its series, as Prometheus' client asks for them."""
+        for metric in METRICS:
+            names = [label.name for label in metric.labels]
+            text = f"{metric.meaning} Unit: {metric.unit}."
+            if metric.kind is Kind.HISTOGRAM:
+                yield self._histogram_family(metric, text, names)
+                continue
+            family: CounterMetricFamily | GaugeMetricFamily
+            if metric.kind is Kind.COUNTER:
+                family = CounterMetricFamily(metric.full_name, text, labels=names)
+            else:
+                family = GaugeMetricFamily(metric.full_name, text, labels=names)
+            for key, value in self._series(metric).items():
+                family.add_metric(key, value() if callable(value) else value)
+            yield family
+
+    def _histogram_family(self, metric: Metric, text: str, names: list[str]) -> Family:
+        family = HistogramMetricFamily(metric.full_name, text, labels=names)
+        series = self._histograms.get(metric, {})
+        empty = _Histogram(metric.buckets)
+        bounds = [*map(str, metric.buckets), "+Inf"]
+        for key in self._keys(metric) | dict.fromkeys(series):
+            histogram = series.get(key, empty)
+            cumulated = np.cumsum(histogram.counts).tolist()
+            family.add_metric(key, list(zip(bounds, cumulated, strict=True)), histogram.sum)
+        return family
+
+    def _series(self, metric: Metric) -> Mapping[tuple[str, ...], float | Callable[[], float]]:
+        found = dict(self._values.get(metric, {}))
+        if metric.kind is Kind.GAUGE or metric.sparse:
+            return found
+        return dict.fromkeys(self._keys(metric), 0) | found
+
+    def _keys(self, metric: Metric) -> dict[tuple[str, ...], None]:
+        """Return every combination of label values that is possible now."""
+        return dict.fromkeys(itertools.product(*(self._domain(label) for label in metric.labels)))
+
+    def _domain(self, label: Label) -> tuple[str, ...]:
+        return label.values or self._allowed.get(label.name, ())
+
+    def _key(self, metric: Metric, labels: tuple[object, ...]) -> tuple[str, ...]:
+        """Return the label values as text.
+
+        Raises:
+            ValueError: A value is not in the label's closed set.
+        """
+        key = tuple(map(str, labels))
+        for label, value in zip(metric.labels, key, strict=True):
+            if value not in self._domain(label):
+                raise ValueError(f"`{value}` is no value of label `{label.name}` of `{metric.full_name}`")
+        return key
