@@ -34,6 +34,10 @@ class WorkerApp(faust.App):  # type: ignore[misc]
         self.lease = Lease(settings.session_timeout_ms)
         super().__init__(settings.app_id, **options)
 
+    async def commit_snapshots(self) -> None:
+        """Commit the offsets of the newest snapshots, for lag tools."""
+        await self.consumer.commit()
+
     def _new_transport(self) -> SliceTransport:
         return SliceTransport(self.conf.broker_consumer, self)
 

@@ -22,7 +22,8 @@ from fraudstream.stream.transport import Outgoing, settle
 class Target(NamedTuple):
     """What the operator wants in force: the content of the directory, the model, the mode."""
 
-    bundle: str
+    bundle: str | None
+    """None: the directory does not compile; what is journaled stays in force."""
     models: str
     mode: str
 
@@ -50,12 +51,16 @@ class Catalogue:
         self._models[model.version] = (content, model)
         return model
 
-    async def publish(self, target: Target) -> None:
-        """Publish what a target names, acknowledged; nothing if this process did so before."""
+    async def publish(self, bundle: str, models: str) -> None:
+        """Publish a bundle and a model, acknowledged; nothing if this process did so before."""
         async with self._turn:
-            await self._publish("bundle", target.bundle, self._bundles[target.bundle].archive)
-            if target.models != NO_MODEL:
-                await self._publish("model", target.models, self._models[target.models][0])
+            await self._publish("bundle", bundle, self._bundles[bundle].archive)
+            if models != NO_MODEL:
+                await self._publish("model", models, self._models[models][0])
+
+    def known(self, version: str) -> Bundle | None:
+        """Return a bundle that was loaded before."""
+        return self._bundles.get(version)
 
     async def bundle(self, version: str) -> Bundle:
         """Return a bundle, read from the control topic unless it is known.

@@ -34,7 +34,7 @@ from fraudstream.stream.lease import Lease
 from fraudstream.stream.logreader import Bounds, LogReader
 from fraudstream.stream.observe import Observer
 from fraudstream.stream.pieces import PieceSize
-from fraudstream.stream.pipeline import Known, Pipeline, RebuildNeeded
+from fraudstream.stream.pipeline import Known, Pipeline
 from fraudstream.stream.recovery import (
     DecisionLog,
     Facts,
@@ -81,6 +81,8 @@ class Services:
     """Commit what :attr:`Partition.committable` allows; awaitable."""
     fail: Callable[[BaseException], None]
     owner: str
+    rules_problem: str = ""
+    """Why the rules directory cannot be used, where ``target`` names no bundle."""
     accept_short_history: bool = False
 
 
@@ -163,7 +165,8 @@ class Partition:
         """Drop everything in memory."""
         self.intake.close()
         if self._task is not None and not self._task.done():
-            self._task.cancel()
+            if self.phase is not Phase.FAILED:
+                self._task.cancel()
             await asyncio.wait([self._task])
 
     @property
@@ -180,6 +183,11 @@ class Partition:
     def pipeline(self) -> Pipeline | None:
         """Return the state, None before it is there."""
         return getattr(self, "_pipeline", None)
+
+    @property
+    def running(self) -> InForce | None:
+        """Return the versions in force at the next offset, None before they are known."""
+        return getattr(self, "_running", None)
 
     @property
     def log_end(self) -> int:
@@ -229,7 +237,9 @@ class Partition:
         bounds = await self._reader.bounds(topics.input, number)
         self._end_at_start = bounds.end
         await self._journal.take(services.owner, CORE)
-        check_bundle(await services.catalogue.bundle(services.target.bundle), services.facts, topics.input)
+        if services.target.bundle is not None:
+            wanted = await services.catalogue.bundle(services.target.bundle)
+            check_bundle(wanted, services.facts, topics.input)
         if self._journal.journal.start is None:
             await self._first_start(bounds)
         if not self._journal.journal.versions:
@@ -305,7 +315,13 @@ class Partition:
         target = self._services.target
         start = self._journal.journal.start
         assert start is not None
-        await self._services.catalogue.publish(target)
+        if target.bundle is None:
+            raise Refusal(
+                f"`{self._settings.app_id}` starts for the first time and {self._settings.rules_dir} "
+                "cannot be "
+                f"used:\n{self._services.rules_problem}"
+            )
+        await self._services.catalogue.publish(target.bundle, target.models)
         await self._journal.append(
             version_record(
                 self._journal.epoch,
@@ -335,7 +351,6 @@ class Partition:
         await self._journal.append(version_record(self._journal.epoch, at, {"core": CORE}))
 
     async def _choose_snapshot(self, bounds: Bounds) -> Snapshot | None:
-        journal = self._journal.journal
         decisions = await self._reader.bounds(self._topics.decisions, self.number)
         beyond: list[int] = []
         for snapshot in self._store.newest_first(lambda text: log.warning("snapshot skipped: %s", text)):
@@ -345,12 +360,6 @@ class Partition:
                 beyond.append(header.decision_offset)
                 continue
             await self._check_last_value(header, bounds)
-            # At a border the snapshot may be of either side of it.
-            sides = {journal.in_force(header.next_offset).state_from}
-            sides.add(journal.in_force(max(header.next_offset - 1, 0)).state_from)
-            if header.state_from not in sides:
-                log.warning("snapshot skipped: %s: built from offset %d", snapshot.path, header.state_from)
-                continue
             return snapshot
         if beyond:
             raise Refusal(
@@ -477,22 +486,22 @@ class Partition:
 
     async def _meet_target(self) -> None:
         """Journal what the operator wants and the journal does not say yet: the `switch` of the protocol."""
-        target = self._services.target
         newest = self._journal.journal.in_force(FAR)
-        if target == (newest.bundle, newest.models, newest.mode):
+        target = self._services.target
+        wanted = target.bundle or newest.bundle
+        both = {
+            "bundle": (wanted, newest.bundle),
+            "models": (target.models, newest.models),
+            "mode": (target.mode, newest.mode),
+        }
+        changes: dict[str, str | int] = {name: to for name, (to, now) in both.items() if to != now}
+        if not changes:
             self.switched.set()
             return
-        changes: dict[str, str | int] = {
-            name: wanted
-            for name, wanted, now in zip(
-                ("bundle", "models", "mode"), target, (newest.bundle, newest.models, newest.mode), strict=True
-            )
-            if wanted != now
-        }
         catalogue = self._services.catalogue
-        bundle, before = await catalogue.bundle(target.bundle), await catalogue.bundle(newest.bundle)
+        bundle, before = await catalogue.bundle(wanted), await catalogue.bundle(newest.bundle)
         check_bundle(bundle, self._services.facts, self._topics.input)
-        await catalogue.publish(target)
+        await catalogue.publish(wanted, target.models)
         # Nothing is processed between reading the log end and the version's place in the journal: this loop
         # does both. So nothing at or beyond `from` is decided before the version is journaled.
         bounds = await self._reader.bounds(self._topics.input, self.number)
@@ -522,16 +531,11 @@ class Partition:
         if version == self._running:
             return
         bundle, model = await self._load(version)
-        if version.state_from != self._running.state_from:
+        other = _definitions(bundle) != _definitions(self._pipeline.bundle)
+        if other or version.state_from != self._running.state_from:
             await self._rebuild(version, bundle, model)
         else:
-            try:
-                self._pipeline.switch(bundle, model, live=version.mode == "live")
-            except RebuildNeeded as problem:
-                raise Refusal(
-                    f"partition {self.number}: bundle `{version.bundle}` has other definitions than the one "
-                    f"before, but its version at offset {self.next_offset} names no `state_from` ({problem})"
-                ) from problem
+            self._pipeline.switch(bundle, model, live=version.mode == "live")
         self._running = version
 
     async def _rebuild(self, version: InForce, bundle: Bundle, model: LinearModel | None) -> None:
@@ -624,7 +628,7 @@ class Partition:
             )
         except OSError as problem:
             # Decisions go on without it: a snapshot only shortens a restart.
-            log.error("partition %d: snapshot at %d was not written: %s", self.number, at, problem)  # noqa: TRY400
+            log.warning("partition %d: snapshot at %d was not written: %s", self.number, at, problem)
             self._services.observer.snapshots_failed += 1
             return
         await self._wait_for_acks(at)

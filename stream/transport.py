@@ -77,7 +77,7 @@ class Outgoing(NamedTuple):
 
     key: bytes | None
     value: bytes | None
-    headers: Sequence[Header] = ()
+    headers: list[Header] = []  # noqa: RUF012 - aiokafka wants a list; this one is never changed
 
 
 class Arrived(NamedTuple):

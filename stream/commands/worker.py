@@ -1,0 +1,59 @@
+"""`fraudstream worker`: the service that decides transactions."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+
+from fraudstream.stream.app import create_app
+from fraudstream.stream.errors import Exit
+from fraudstream.stream.settings import Settings, load_settings
+from fraudstream.stream.worker import Worker
+
+SUMMARY = "decide transactions: input topic in, decisions, alerts and dead letters out"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "--shadow",
+        action="store_true",
+        help="decide `pass` for everything from now on; what it would be stands in the header `would_be`, "
+        "no alerts are sent. Without it decisions are live from the next offset on",
+    )
+    parser.add_argument(
+        "--accept-short-history",
+        action="store_true",
+        help="let a change of schema or features build the state from less input than before",
+    )
+    parser.epilog = (
+        "example: FRAUDSTREAM_BROKER=kafka:9092 FRAUDSTREAM_START=earliest fraudstream worker\n\n"
+        "Settings are FRAUDSTREAM_* variables. Exit codes: 0 stopped cleanly, 75 start me again, 77 "
+        "not permitted "
+        "by the broker, 78 refuses to run (the message says what to do)."
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run until SIGTERM or Ctrl-C."""
+    settings = load_settings()
+    logging.basicConfig(
+        level=settings.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    for name in ("faust", "mode", "aiokafka"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.root.level))
+    asyncio.run(serve(settings, shadow=args.shadow, accept_short_history=args.accept_short_history))
+    return Exit.OK
+
+
+async def serve(settings: Settings, *, shadow: bool = False, accept_short_history: bool = False) -> None:
+    """Run one worker in this loop until it is told to stop.
+
+    Raises:
+        FraudstreamError: why it ended otherwise.
+    """
+    await Worker(create_app(settings), shadow=shadow, accept_short_history=accept_short_history).run()

@@ -1,0 +1,70 @@
+"""The rules directory: read whole, compiled apart, tested, and only then wanted in force.
+
+Nothing here decides; what comes out is a bundle or the reasons why there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fraudstream.models.linear import LinearModel
+from fraudstream.rules.bundle import Bundle
+from fraudstream.rules.compiler.casefile import run_tests
+from fraudstream.rules.compiler.compile import read_directory
+from fraudstream.rules.compiler.isolated import compile_isolated
+from fraudstream.rules.compiler.source import render_all
+from fraudstream.stream.rule_tests import make_history_runner
+
+Stamp = tuple[tuple[str, int, int, int], ...]
+"""(file, inode, size, time of change) of every file that may matter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What became of the content of a directory."""
+
+    bundle: Bundle | None
+    problem: str = ""
+    """All errors, one finding after the other, where there is no bundle."""
+    errors: int = 0
+
+
+def stamp(path: Path) -> Stamp:
+    """Return a cheap fingerprint: equal twice in a row means that nobody is writing."""
+    found = []
+    for file in sorted([*path.glob("*.yaml"), *(path / "rulesets").glob("*.yaml")]):
+        try:
+            state = file.stat()
+        except OSError:  # removed or replaced just now: the next look will tell
+            continue
+        found.append((str(file), state.st_ino, state.st_size, state.st_mtime_ns))
+    return tuple(found)
+
+
+def check_directory(path: Path, model: LinearModel | None) -> Checked:
+    """Read, compile in a child process with limits, and run the embedded tests. Blocks for a second or so."""
+    try:
+        files = read_directory(path)
+    except OSError as problem:
+        return Checked(None, f"{path} cannot be read: {problem}", 1)
+    return check_files(files, model)
+
+
+def check_files(files: Mapping[str, bytes], model: LinearModel | None) -> Checked:
+    """Compile rule files and run their embedded tests."""
+    inputs = None if model is None else [item.name for item in model.inputs]
+    compiled = compile_isolated(files, inputs)
+    if compiled.bundle is None:
+        return Checked(None, render_all(compiled.errors, files), len(compiled.errors))
+    results = run_tests(compiled, make_history_runner(compiled.bundle, model))
+    failed = [result for result in results if result.status == "failed"]
+    if failed:
+        lines = [
+            f"{item.span.file}:{item.span.line}: test `{item.name}` of `{item.rule}` failed: "
+            + "; ".join(item.problems)
+            for item in failed
+        ]
+        return Checked(None, "\n".join(lines), len(failed))
+    return Checked(compiled.bundle)

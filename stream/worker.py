@@ -1,0 +1,190 @@
+"""The life of a worker process: prepare, decide until told to stop, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.resources
+import logging
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+from fraudstream.models.linear import LinearModel, ModelError
+from fraudstream.stream.app import WorkerApp
+from fraudstream.stream.control import Catalogue, Target
+from fraudstream.stream.directory import check_directory, stamp
+from fraudstream.stream.errors import Refusal, RestartMe
+from fraudstream.stream.facts import read_facts
+from fraudstream.stream.health import HealthServer
+from fraudstream.stream.logreader import LogReader
+from fraudstream.stream.partition import Services
+from fraudstream.stream.pipeline import Pipeline
+from fraudstream.stream.reload import Reloader
+from fraudstream.stream.scoring import NO_MODEL
+
+log = logging.getLogger(__name__)
+
+BROKER_FRESH_S = 3.0
+"""A heartbeat answered this recently means that the broker was seen."""
+STOP_S = 10.0
+"""For leaving the group and closing connections; then the process ends anyway."""
+
+
+class _Appender:
+    """The producer of an app that starts later."""
+
+    def __init__(self, app: WorkerApp) -> None:
+        self._app = app
+
+    async def append(self, topic: str, partition: int, records: Any) -> list[asyncio.Future[Any]]:
+        """Queue records; one future a batch."""
+        sent: list[asyncio.Future[Any]] = await self._app.producer.append(topic, partition, records)
+        return sent
+
+
+class Worker:
+    """One worker process around an app."""
+
+    def __init__(self, app: WorkerApp, *, shadow: bool = False, accept_short_history: bool = False) -> None:
+        self._app = app
+        self._settings = app.settings
+        self._shadow = shadow
+        self._accept_short_history = accept_short_history
+        self._timeout_s = app.settings.request_timeout_ms / 1000
+        self._server = HealthServer(
+            app.health, app.observer.metrics, app.settings.metrics_host, app.settings.metrics_port
+        )
+        self._reader = LogReader(app.settings.broker, app.settings.request_timeout_ms)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def run(self) -> None:
+        """Work until SIGTERM or SIGINT.
+
+        Raises:
+            FraudstreamError: why the process has to end; its exit code says what to do.
+        """
+        owner = self._app.owner
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, owner.ended.set)
+        await self._server.start()
+        try:
+            await self._reader.start()
+            await self._prepare()
+            if not owner.ended.is_set():
+                await self._app.start()
+                await owner.ended.wait()
+                await self._stop_partitions()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(STOP_S):
+                    await self._app.stop()
+            await self._reader.close()
+            await self._server.stop()
+        if owner.problem is not None:
+            raise owner.problem
+
+    async def _prepare(self) -> None:
+        app, settings = self._app, self._settings
+        appender = _Appender(app)
+        catalogue = Catalogue(settings.topics.control, appender, self._reader, self._timeout_s)
+        facts = await asyncio.to_thread(read_facts, settings)
+        model = _load_model(catalogue, settings.model_path)
+        seen = await asyncio.to_thread(stamp, settings.rules_dir)
+        checked = await asyncio.to_thread(check_directory, settings.rules_dir, model)
+        if checked.bundle is None:
+            log.error(
+                "%s cannot be used, %d errors:\n%s", settings.rules_dir, checked.errors, checked.problem
+            )
+        else:
+            catalogue.add_bundle(checked.bundle)
+            await asyncio.to_thread(Pipeline(0, bytes(16), checked.bundle, model).warm)
+            app.health.kernels_warm()
+        services = Services(
+            settings=settings,
+            facts=facts,
+            appender=appender,
+            catalogue=catalogue,
+            lease=app.lease,
+            failpoints=app.failpoints,
+            observer=app.observer,
+            target=Target(
+                bundle=None if checked.bundle is None else checked.bundle.hash,
+                models=NO_MODEL if model is None else model.version,
+                mode="shadow" if self._shadow else "live",
+            ),
+            commit=app.commit_snapshots,
+            fail=app.owner.failed,
+            owner=f"{socket.gethostname()}:{os.getpid()}",
+            rules_problem=checked.problem,
+            accept_short_history=self._accept_short_history,
+        )
+        app.owner.services = services
+        reloader = Reloader(
+            settings.rules_dir,
+            settings.reload_interval_ms,
+            model,
+            services,
+            lambda: list(app.owner.partitions.values()),
+            seen,
+        )
+        self._spawn(self._keep_house(services), "housekeeping")
+        self._spawn(reloader.run(), "reload")
+
+    async def _stop_partitions(self) -> None:
+        owner = self._app.owner
+        if owner.problem is None:
+            log.info("stopping: draining %d partitions", len(owner.partitions))
+            await owner.drain()
+        if owner.problem is not None:
+            await owner.kill()
+
+    async def _keep_house(self, services: Services) -> None:
+        """Once a second: health and metrics."""
+        app = self._app
+        while True:
+            if app.lease.answered_ago_s < BROKER_FRESH_S:
+                app.health.broker_seen()
+            partitions = list(app.owner.partitions.values())
+            for partition in partitions:
+                if partition.caught_up:
+                    app.health.kernels_warm()
+                    app.health.replayed(partition.number)
+            running = {partition.running.bundle for partition in partitions if partition.running is not None}
+            bundles = [bundle for name in running if (bundle := services.catalogue.known(name)) is not None]
+            app.observer.publish(partitions, bundles)
+            if app.crashed:
+                app.owner.failed(app.crash_reason or RestartMe("the consumer or the producer ended"))
+            await asyncio.sleep(1.0)
+
+    def _spawn(self, work: Any, name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.append(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (problem := task.exception()) is not None:
+            self._app.owner.failed(problem)
+
+
+def _load_model(catalogue: Catalogue, path: str) -> LinearModel | None:
+    content = Path(path).read_bytes() if path else shipped_model()
+    if content is None:
+        return None
+    try:
+        return catalogue.add_model(content)
+    except ModelError as problem:
+        raise Refusal(f"model {path or 'of this installation'} cannot be used: {problem}") from problem
+
+
+def shipped_model() -> bytes | None:
+    """Return the champion that is installed with the product, None if there is none."""
+    folder = importlib.resources.files("fraudstream.models") / "registry"
+    files = sorted(file.name for file in folder.iterdir() if file.name.endswith(".json"))
+    return (folder / files[0]).read_bytes() if files else None

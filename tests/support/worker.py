@@ -1,0 +1,335 @@
+"""A worker as its own process on topics of its own, and the reference that it is compared with."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+from support.kafka import Topics
+
+from fraudstream.bench.traffic.generate import START_MS, generate
+from fraudstream.bench.traffic.hostile import Record, hostile
+from fraudstream.models.linear import load_model
+from fraudstream.rules.compiler.compile import compile_archive
+from fraudstream.stream.control_store import find_content
+from fraudstream.stream.journal import InForce, Journal, read_journal
+from fraudstream.stream.localkafka.client import quiet
+from fraudstream.stream.pipeline import Pipeline
+from fraudstream.stream.wire.types import Slice
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = ("transactions", "decisions", "alerts", "dead-letters", "journal", "control")
+DEADLINE_S = 90.0
+
+
+class Kept(NamedTuple):
+    """One record as it lies on a topic."""
+
+    offset: int
+    time_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: dict[str, bytes]
+
+
+class Site:
+    """Topics, rules directory, state directory and environment of one worker."""
+
+    def __init__(self, topics: Topics, home: Path, rules: Path, partitions: int = 1, **settings: str) -> None:
+        self.bootstrap = topics.bootstrap
+        self.prefix = topics.prefix
+        self.partitions = partitions
+        self.home = home
+        self.rules = home / "rules"
+        shutil.copytree(rules, self.rules, ignore=shutil.ignore_patterns("packs", "compiler", "__pycache__"))
+        for name in NAMES:
+            config = {"retention_ms": "-1"}
+            if name == "transactions":
+                config["message_timestamp_type"] = "LogAppendTime"
+            if name == "control":
+                config = {"cleanup_policy": "compact"}
+            topics(name, 1 if name == "control" else partitions, **config)
+        self.environment = {
+            "FRAUDSTREAM_BROKER": self.bootstrap,
+            "FRAUDSTREAM_TOPIC_PREFIX": self.prefix,
+            "FRAUDSTREAM_APP_ID": f"app-{self.prefix}",
+            "FRAUDSTREAM_RULES_DIR": str(self.rules),
+            "FRAUDSTREAM_STATE_DIR": str(home / "state"),
+            "FRAUDSTREAM_METRICS_PORT": "0",
+            "FRAUDSTREAM_SESSION_TIMEOUT_MS": "6000",
+            "FRAUDSTREAM_HEARTBEAT_INTERVAL_MS": "500",
+            "FRAUDSTREAM_START": "earliest",
+            **{f"FRAUDSTREAM_{name.upper()}": value for name, value in settings.items()},
+        }
+
+    def start(self, *arguments: str, module: str = "", **environment: str) -> Running:
+        """Start a worker; ``module`` is another entry point than the command line's."""
+        return Running(self, arguments, module, environment)
+
+    def read(self, name: str, partition: int) -> list[Kept]:
+        """Read everything that a partition holds."""
+        consumer = Consumer(
+            quiet(self.bootstrap, **{"group.id": uuid.uuid4().hex, "enable.auto.commit": False})
+        )
+        tp = TopicPartition(self.prefix + name, partition)
+        try:
+            low, high = consumer.get_watermark_offsets(tp, 10)
+            tp.offset = low
+            consumer.assign([tp])
+            found: list[Kept] = []
+            while (found[-1].offset + 1 if found else low) < high:
+                for message in consumer.consume(10_000, 1.0):
+                    assert message.error() is None, message.error()
+                    found.append(
+                        Kept(
+                            message.offset(),
+                            message.timestamp()[1],
+                            message.key(),
+                            message.value(),
+                            dict(message.headers() or ()),
+                        )
+                    )
+            return found
+        finally:
+            consumer.close()
+
+    def read_all(self, name: str) -> list[Kept]:
+        """Read all partitions of a topic."""
+        return [
+            record
+            for p in range(1 if name == "control" else self.partitions)
+            for record in self.read(name, p)
+        ]
+
+    def end(self, name: str, partition: int) -> int:
+        """Return the log end."""
+        consumer = Consumer(quiet(self.bootstrap, **{"group.id": uuid.uuid4().hex}))
+        try:
+            return int(consumer.get_watermark_offsets(TopicPartition(self.prefix + name, partition), 10)[1])
+        finally:
+            consumer.close()
+
+    def decided(self) -> int:
+        """Return how many decision records there are."""
+        return sum(self.end("decisions", p) for p in range(self.partitions))
+
+    def journal(self, partition: int) -> Journal:
+        """Read the journal of a partition."""
+        return read_journal((r.offset, r.value or b"") for r in self.read("journal", partition))
+
+
+class Feed:
+    """Produces records to the partition of their key, in order."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._producer = Producer(
+            quiet(site.bootstrap, acks="all", **{"enable.idempotence": True, "linger.ms": 5})
+        )
+        self.sent = 0
+
+    def send(self, records: Iterable[Record]) -> None:
+        """Append records; they are acknowledged on return."""
+        topic = self._site.prefix + "transactions"
+        for record in records:
+            partition = _spread(record.key or b"", self._site.partitions)
+            while True:
+                try:
+                    self._producer.produce(topic, record.value, record.key, partition)
+                    break
+                except BufferError:
+                    self._producer.poll(0.1)
+            self.sent += 1
+        assert self._producer.flush(DEADLINE_S) == 0
+
+
+class Running:
+    """A worker process."""
+
+    def __init__(
+        self, site: Site, arguments: Sequence[str], module: str, environment: dict[str, str]
+    ) -> None:
+        self.site = site
+        self.log = site.home / f"worker-{uuid.uuid4().hex[:6]}.log"
+        command = [sys.executable, "-m", module or "fraudstream.stream.cli", *([] if module else ["worker"])]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [*command, *arguments],
+                cwd=site.home,
+                env={
+                    **{k: v for k, v in os.environ.items() if not k.startswith("FRAUDSTREAM_")},
+                    "PYTHONPATH": str(ROOT / "tests"),
+                    **site.environment,
+                    **environment,
+                },
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def text(self) -> str:
+        """Return what it logged."""
+        return self.log.read_text(errors="replace")
+
+    def wait_for(self, condition: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:
+        """Wait until a condition holds, while the worker lives."""
+        end_s = time.monotonic() + deadline_s
+        while not condition():
+            assert self.process.poll() is None, (
+                f"{what}: the worker ended: {self.process.returncode}\n{self.text}"
+            )
+            assert time.monotonic() < end_s, f"{what}: not within {deadline_s:g} s\n{self.text[-6000:]}"
+            time.sleep(0.05)
+
+    def wait_decided(self, count: int) -> None:
+        """Wait until that many decisions were published."""
+        self.wait_for(lambda: self.site.decided() >= count, f"{count} decisions, {self.site.decided()} came")
+
+    def wait_exit(self, deadline_s: float = DEADLINE_S) -> int:
+        """Wait for the end; returns the exit code."""
+        try:
+            return self.process.wait(deadline_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"the worker did not end\n{self.text[-6000:]}") from None
+
+    def stop(self) -> int:
+        """Send SIGTERM and wait."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.wait_exit()
+
+    def kill(self) -> None:
+        """Kill it dead."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+
+class Reference(NamedTuple):
+    """What one undisturbed process makes of a partition's log."""
+
+    decisions: dict[int, bytes]
+    """Input offset -> decision."""
+    alerts: set[str]
+    """``src`` of alerts."""
+    dead_letters: set[str]
+    state_hash: str
+
+
+def reference(site: Site, partition: int, batch: int = 997) -> Reference:
+    """Decide a partition by its journal in one process: the versions in force, their borders and rebuilds."""
+    journal = site.journal(partition)
+    assert journal.start is not None
+    control = {r.key: r.value for r in site.read("control", 0) if r.key is not None and r.value is not None}
+    records = site.read("transactions", partition)
+    source = Slice.from_records(
+        partition,
+        [r.value for r in records],
+        [r.key for r in records],
+        [r.offset for r in records],
+        [r.time_ms for r in records],
+    )
+
+    def pipeline_of(version: InForce) -> Pipeline:
+        assert journal.start is not None
+        bundle = compile_archive(find_content(control, "bundle", version.bundle))
+        model = (
+            None if version.models == "none" else load_model(find_content(control, "model", version.models))
+        )
+        key, start = journal.start.hash_key, journal.start.from_offset
+        return Pipeline(partition, key, bundle, model, start, live=version.mode == "live")
+
+    decisions: dict[int, bytes] = {}
+    alerts: set[str] = set()
+    dead_letters: set[str] = set()
+
+    def feed(pipeline: Pipeline, begin: int, end: int, *, silent: bool) -> None:
+        row = begin
+        while row < end:
+            stop = min(row + batch, end)
+            result = pipeline.process(source.part(row, stop))
+            row = stop
+            if silent:
+                continue
+            for at, slice_row in enumerate(result.rows.tolist()):
+                decisions[int(result.slice.offset[slice_row])] = result.encoded.record(at)
+            alerts.update(f"{partition}:{int(result.slice.offset[r])}" for r, _ in result.alerts)
+            dead_letters.update(f"{partition}:{int(result.slice.offset[d.row])}" for d in result.dead_letters)
+
+    n = len(source)
+    version = journal.in_force(0)
+    pipeline = pipeline_of(version)
+    row = 0
+    for border in [*journal.borders(), 2**62]:
+        stop = row + int((source.offset[row:] < border).sum())
+        feed(pipeline, row, stop, silent=False)
+        row = stop
+        if border == 2**62:
+            break
+        now = journal.in_force(border)
+        if now != version:
+            fresh = pipeline_of(now)
+            same = (fresh.bundle.schema.hash, fresh.bundle.features.hash) == (
+                pipeline.bundle.schema.hash,
+                pipeline.bundle.features.hash,
+            )
+            if same and now.state_from == version.state_from:
+                pipeline.switch(fresh.bundle, fresh.model, live=fresh.live)
+            else:
+                pipeline = fresh
+                feed(pipeline, 0, row, silent=True)
+            version = now
+    assert row == n
+    return Reference(decisions, alerts, dead_letters, pipeline.state_hash())
+
+
+def effective(site: Site, partition: int) -> dict[int, bytes]:
+    """Return the first decision of each input offset; repeats have to be the same bytes."""
+    found: dict[int, bytes] = {}
+    for record in site.read("decisions", partition):
+        number, _, offset = record.headers["src"].partition(b":")
+        assert int(number) == partition
+        assert record.value is not None
+        assert found.setdefault(int(offset), record.value) == record.value, f"two decisions for {offset!r}"
+    return found
+
+
+def sources(site: Site, name: str) -> set[str]:
+    """Return the ``src`` of all records of a topic."""
+    return {record.headers["src"].decode() for record in site.read_all(name)}
+
+
+def same_as_reference(site: Site) -> list[Reference]:
+    """Check decisions, alerts and dead letters of every partition against the reference run."""
+    references = [reference(site, partition) for partition in range(site.partitions)]
+    for partition, expected in enumerate(references):
+        was = effective(site, partition)
+        assert sorted(was) == sorted(expected.decisions), (
+            f"partition {partition}: {len(was)} decided, {len(expected.decisions)} expected"
+        )
+        different = [offset for offset, value in expected.decisions.items() if was[offset] != value]
+        assert not different, (
+            f"partition {partition}: {len(different)} decisions differ, the first at {different[0]}:\n"
+            f"was      {was[different[0]]!r}\nexpected {expected.decisions[different[0]]!r}"
+        )
+    assert sources(site, "alerts") == set().union(*(r.alerts for r in references))
+    assert sources(site, "dead-letters") == set().union(*(r.dead_letters for r in references))
+    return references
+
+
+def traffic(count: int, seed: int) -> list[Record]:
+    """Return hostile records (W5) of generated traffic."""
+    return list(hostile(generate(count, seed, START_MS, max(50, count // 90)), seed))
+
+
+def _spread(key: bytes, partitions: int) -> int:
+    return sum(key) % partitions
