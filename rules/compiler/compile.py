@@ -103,13 +103,15 @@ def compile_sources(files: Mapping[str, bytes], model_inputs: Iterable[str] | No
         return Compiled(None, sorted_diagnostics(findings.items))
     typology_file = sections.get("typologies.yaml")
     policy = read_policy(typology_file, findings)
+    typologies = read_typologies(typology_file, findings)
     schema = read_schema(sections["schema.yaml"], findings)
+    if schema is None:
+        return Compiled(None, sorted_diagnostics(findings.items))
     fields = field_slots(schema)
     features = read_features(sections.get("features.yaml"), schema, policy.zone, findings)
     slots = fields | dict(features.slots) | {slot.name: slot for slot in MODEL_SLOTS}
     scope = scope_of(schema, slots, policy.zone)
     lists = read_lists(sections.get("lists.yaml"), scope, findings)
-    typologies = read_typologies(typology_file, findings)
     scope = replace(scope, lists=lists.lists)
     sets = {path: section for path, section in sections.items() if path.startswith(RULE_SETS)}
     context = Context(schema, scope, tuple(item.id for item in typologies.typologies), policy.language)

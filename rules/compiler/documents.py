@@ -41,6 +41,7 @@ def open_documents(files: Mapping[str, bytes], findings: Findings) -> dict[str, 
             continue
         root = read(path, files[path], findings)
         if root is None:
+            findings.broken_groups.add(kind)
             continue
         entry = root.entries.get("kind")
         given = entry[1] if entry is not None else None
@@ -48,6 +49,7 @@ def open_documents(files: Mapping[str, bytes], findings: Findings) -> dict[str, 
             findings.error(
                 given, f"`kind` was `{given.text}` in {path}, expected `{kind}`", "move it to its own file"
             )
+            findings.broken_groups.add(kind)
             continue
         section = Section(root, DOCUMENTS[kind], findings)
         for key in ("apiVersion", "kind"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -11,12 +12,20 @@ from fraudstream.rules.compiler.reader import Findings, ScalarNode
 from fraudstream.rules.compiler.types import Checked, Constant, Scope, check, constant
 from fraudstream.rules.iso4217 import DECIMALS
 
+_UNKNOWN = re.compile("unknown (?:name|list) `([^`]+)`")
 _ZONED = frozenset({"hour", "hour_in", "weekday", "is_weekend", "local_date"})
 
 
 def note(problems: Iterable[Problem], node: ScalarNode, findings: Findings) -> None:
-    """Note problems of a text at their places in the file."""
+    """Note problems of a text at their places in the file.
+
+    Names that are unknown only because their own declaration has an error are passed over: that error is
+    reported, and one cause should not be told a hundred times.
+    """
     for problem in problems:
+        unknown = _UNKNOWN.match(problem.message)
+        if unknown is not None and findings.excuses(unknown[1]):
+            continue
         findings.error(node.part(problem.begin, problem.end), problem.message, problem.hint)
 
 

@@ -26,6 +26,8 @@ FEATURES_MAX = 5_000
 KEY_FIELDS_MAX = 4
 KEY_TYPES = (Type.ID, Type.CATEGORY, Type.COUNTRY, Type.ENUM, Type.INTEGER, Type.DATE)
 
+LATER = ("ewma",)
+"""Aggregates of the language that this version does not compute yet."""
 SUMMED = (Agg.SUM, Agg.MEAN, Agg.STD, Agg.MIN, Agg.MAX)
 """Aggregates of one number."""
 POINTS = (Agg.FIRST, Agg.LAST)
@@ -134,12 +136,17 @@ def read_features(section: Section | None, schema: Schema, zone: str, findings: 
             inner = Section.open(node, FEATURE, findings)
             if name and inner is not None:
                 _read_feature(builder, name, key, inner)
+            if name not in builder.places:
+                findings.broken.add(key.text)
         before = len(builder.features)
         for key, node in section.table("families"):
             name = declared_name(key, "a family", findings)
             inner = Section.open(node, FAMILY, findings)
+            errors = len(findings.items)
             if name and inner is not None:
                 _read_family(builder, name, key, inner)
+            if inner is None or len(findings.items) > errors:
+                findings.broken_prefixes.append(f"{key.text}_")
         families = {item.name for item in builder.features[before:]}
         if len(builder.features) > FEATURES_MAX:
             message = f"{len(builder.features):,} features, at most {FEATURES_MAX:,} are allowed"
@@ -182,6 +189,10 @@ def _read_time(section: Section | None, findings: Findings) -> TimeSettings:
 
 
 def _read_feature(builder: _Builder, name: str, place: ScalarNode, section: Section) -> None:
+    given = section.scalar("agg")
+    if given is not None and given.text in LATER:
+        builder.findings.error(given, f"`{given.text}` is not supported yet", "remove the feature")
+        return
     agg = section.choice("agg", AGGREGATES, "")
     where = builder.where(section.scalar("where"))
     key = _key_fields(builder, section)
@@ -208,7 +219,9 @@ def _read_family(builder: _Builder, name: str, place: ScalarNode, section: Secti
     allowed = tuple(item.value for item in WINDOWED)
     kinds: list[Agg] = []
     for node in section.words("agg"):
-        if node.text in AGGREGATES and node.text not in allowed:
+        if node.text in LATER:
+            findings.error(node, f"`{node.text}` is not supported yet", "remove it")
+        elif node.text in AGGREGATES and node.text not in allowed:
             findings.error(node, f"`{node.text}` can not be in a family", "declare it under `features`")
         elif shapes.choice(node, "an item of `agg`", allowed, findings) is not None:
             kinds.append(Agg(node.text))
@@ -266,7 +279,9 @@ def _key_fields(builder: _Builder, section: Section) -> tuple[str, ...]:
     bad = False
     for node in section.words("key"):
         field = builder.fields.get(node.text)
-        if field is None:
+        if field is None and builder.findings.excuses(node.text):
+            pass
+        elif field is None:
             hint = suggest(node.text, builder.fields)
             builder.findings.error(node, f"`key` names the unknown field {quoted(node.text)}", hint)
         elif field.type not in KEY_TYPES:
@@ -292,6 +307,8 @@ def _of_fields(builder: _Builder, section: Section, kinds: tuple[Agg, ...]) -> t
     out: list[Field] = []
     for node in nodes:
         field = builder.fields.get(node.text)
+        if field is None and builder.findings.excuses(node.text):
+            continue
         if field is None:
             hint = suggest(node.text, builder.fields)
             builder.findings.error(node, f"`of` names the unknown field {quoted(node.text)}", hint)

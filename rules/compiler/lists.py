@@ -47,6 +47,7 @@ def read_lists(section: Section | None, scope: Scope, findings: Findings) -> Dec
             continue
         inner = Section.open(node, LIST, findings)
         if inner is None:
+            findings.broken.add(f"lists.{key.text}")
             continue
         kind = inner.choice("type", LIST_TYPES, "")
         places[key.text] = key
@@ -54,6 +55,8 @@ def read_lists(section: Section | None, scope: Scope, findings: Findings) -> Dec
             rates = _read_rates(key, inner, scope, findings)
         elif kind:
             lists[key.text] = _read_list(key.text, Type(kind), inner, scope, findings)
+        else:
+            findings.broken.add(f"lists.{key.text}")
         if key.text == RATES and kind != "money_rate":
             findings.error(inner.key("type"), f"`{RATES}` converts amounts, its type is `money_rate`")
     return DeclaredLists(lists, rates, places)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from fraudstream.rules.bundle import Agg, Source, Type
@@ -140,11 +140,12 @@ def _verdicts(root: Term, ranges: Mapping[str, _Region], currency: str) -> Itera
         yield f"{word}-true", f"the condition is {word} true: it reads nothing", ""
         return
     inner = {id(term.args[0]) for term in every([root]) if term.op == "not"}
-    joined = {
+    judged = {
         id(arg)
         for term in every([root])
-        if term.op in ("and", "or")
-        for arg in (*term.args, *_under_not(term.args))
+        if term.op == "and"
+        for item in term.args
+        for arg in (item, *(item.args if item.op == "not" else ()))
     }
     for term in every([root]):
         if term.op == "or" and id(term) not in inner:
@@ -152,7 +153,7 @@ def _verdicts(root: Term, ranges: Mapping[str, _Region], currency: str) -> Itera
             if clash is not None:
                 text = " or ".join(_phrase(_opposite(atom), currency) for atom in clash)
                 yield "always-true", f"always true: {text} holds for every value", _name(clash[0].term)
-        elif term.op == "and" or (term.op in (*_ATOMS, "not") and id(term) not in inner | joined):
+        elif term.op == "and" or (term.op in (*_ATOMS, "not") and id(term) not in inner | judged):
             clash = _clash(_literals(term, positive=True), keys, ranges)
             if clash is not None:
                 text = " and ".join(_phrase(atom, currency) for atom in clash)
@@ -163,10 +164,6 @@ def _verdicts(root: Term, ranges: Mapping[str, _Region], currency: str) -> Itera
             if clash is not None:
                 text = _phrase(_opposite(clash[0]), currency)
                 yield "always-true", f"always true: {text} holds for every value", _name(clash[0].term)
-
-
-def _under_not(terms: Iterable[Term]) -> list[Term]:
-    return [term.args[0] for term in terms if term.op == "not"]
 
 
 def _literals(root: Term, *, positive: bool) -> list[tuple[Term, bool]]:

@@ -38,6 +38,12 @@ class Findings:
 
     def __init__(self) -> None:
         self.items: list[Diagnostic] = []
+        self.broken: set[str] = set()
+        """Declared names that have errors of their own: those who use them are not at fault."""
+        self.broken_prefixes: list[str] = []
+        """Beginnings of names that a broken family would have declared."""
+        self.broken_groups: set[str] = set()
+        """Kinds (``Features``, ``Lists``, ``Typologies``) whose file could not be read."""
 
     def error(self, where: Node | Span, message: str, hint: str = "") -> None:
         """Note an error at a node or a span."""
@@ -48,6 +54,17 @@ class Findings:
         """Note a lint finding; ``code`` names the lint."""
         span = where if isinstance(where, Span) else where.span
         self.items.append(Diagnostic("warning", message, span, hint, code))
+
+    def excuses(self, name: str) -> bool:
+        """Return whether a name is unknown only because of an error elsewhere."""
+        first = name.split(".", 1)[0]
+        if first in ("lists", "params"):
+            return name in self.broken or (first == "lists" and "Lists" in self.broken_groups)
+        if "Features" in self.broken_groups and "." in name:
+            return True
+        if name in self.broken or name.rsplit(".", 1)[0] in self.broken:
+            return True
+        return any(name.startswith(prefix) for prefix in self.broken_prefixes)
 
     @property
     def failed(self) -> bool:
@@ -320,7 +337,8 @@ class _Composer:
                 at, message = opened, f"the {quoted(text[opened : opened + 1])} is not closed"
             else:
                 word = char if char in ",[]{}#'\"" else _word(text, at)
-                message = f"unexpected {quoted(word)} inside `{text[opened : opened + 1]}…`"
+                pair = "[…]" if text[opened : opened + 1] == "[" else "{…}"
+                message = f"unexpected {quoted(word)} inside `{pair}`"
             hint = FLOW_HINT
         elif "mapping values" in problem:
             message = "unexpected `:`"

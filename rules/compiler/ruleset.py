@@ -226,7 +226,7 @@ def _typology(section: Section, context: Context, findings: Findings) -> str:
     node = section.scalar("typology")
     if node is None:
         return ""
-    if node.text not in context.typologies:
+    if node.text not in context.typologies and "Typologies" not in findings.broken_groups:
         hint = suggest(node.text, context.typologies) or "declare it in typologies.yaml"
         findings.error(node, f"unknown typology {quoted(node.text)}", hint)
         return ""
@@ -340,7 +340,9 @@ def _read_conditions(section: Section, scope: Scope, findings: Findings) -> dict
         tree, _ = grammar.parse(text.text)
         waiting[key.text] = (key, text, set() if tree is None else {item.name for item in names(tree)})
     done: dict[str, Condition] = {}
-    failed: set[str] = set()
+    failed = {f"params.{key.text}" for key, _ in section.table("params")} - {
+        f"params.{name}" for name in scope.params
+    }
     while waiting:
         ready = [name for name, (_, _, uses) in waiting.items() if not uses & waiting.keys()]
         if not ready:
@@ -371,9 +373,7 @@ def _read_when(
     node = section.scalar("when")
     if node is None:
         return None
-    declared = {key.text for key, _ in section.table("conditions")} | {
-        f"params.{key.text}" for key, _ in section.table("params")
-    }
+    declared = section.declared("conditions") | {f"params.{name}" for name in section.declared("params")}
     sound = conditions.keys() | {f"params.{name}" for name in scope.params}
     tree, problems = grammar.parse(node.text)
     if tree is not None and any(item.name in declared - sound for item in names(tree)):
@@ -444,6 +444,7 @@ def _check_ids(rules: list[DeclaredRule], findings: Findings) -> None:
         for node in rule.section.words("was"):
             other = owners.get(node.text) or former.get(node.text)
             if other is not None:
-                message = f"the former id {quoted(node.text)} belongs to `{other.id}`"
-                findings.error(node, message, "ids are never used again")
+                place = other.place.span
+                message = f"the former id {quoted(node.text)} is an id of another rule"
+                findings.error(node, message, f"ids are never used again, see {place.file}:{place.line}")
             former[node.text] = rule

@@ -44,8 +44,11 @@ _TEXT_VALUE = re.compile(r"[!#-\[\]-~]{1,128}")
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?")
 
 
-def read_schema(section: Section, findings: Findings) -> Schema:
-    """Return the event schema, without the fields that have errors."""
+def read_schema(section: Section, findings: Findings) -> Schema | None:
+    """Return the event schema without the fields that have errors.
+
+    None where other files can not be judged: without base currency or one of the event's own fields.
+    """
     base = section.scalar("base_currency")
     if base is not None and base.text not in DECIMALS:
         findings.error(
@@ -60,10 +63,9 @@ def read_schema(section: Section, findings: Findings) -> Schema:
     for key, node in entries[:FIELDS_MAX]:
         name = declared_name(key, "a field", findings)
         inner = Section.open(node, FIELD, findings)
-        if inner is None or not name:
-            continue
-        item = _read_field(name, inner, findings)
-        if item is None:
+        item = None if inner is None or not name else _read_field(name, inner, findings)
+        if item is None or inner is None:
+            findings.broken.add(key.text)
             continue
         item = replace(item, column=column)
         column += item.type.width
@@ -74,8 +76,10 @@ def read_schema(section: Section, findings: Findings) -> Schema:
     _check_required_for(fields, nodes, findings)
     _check_paths(fields, nodes, findings)
     partition = _partition_key(section, fields, findings)
-    currency = base.text if base is not None and base.text in DECIMALS else "USD"
-    schema = Schema(currency, partition, tuple(fields), column)
+    needed = {name for name, _, _ in _NEEDED} <= {field.name for field in fields}
+    if base is None or base.text not in DECIMALS or not needed:
+        return None
+    schema = Schema(base.text, partition, tuple(fields), column)
     return replace(schema, hash=_hash(schema))
 
 

@@ -190,7 +190,25 @@ class Section:
         if node is None:
             return []
         found = mapping(node, f"`{key}`", self.findings)
-        return [] if found is None else list(found.entries.values())
+        return [] if found is None else self._unsplit(found)
+
+    def declared(self, key: str) -> set[str]:
+        """Return the keys of a nested mapping as written, those with errors included."""
+        node = self.node(key)
+        return set(node.entries) if isinstance(node, MappingNode) else set()
+
+    def _unsplit(self, table: MappingNode) -> list[tuple[ScalarNode, Node]]:
+        """Report texts that YAML split at a comma; both halves are left out."""
+        out: list[tuple[ScalarNode, Node]] = []
+        for key, node in table.entries.values():
+            bare = table.flow and isinstance(node, ScalarNode) and node.begin == node.end
+            if not bare or NAME.fullmatch(key.text):
+                out.append((key, node))
+                continue
+            self.findings.error(key, f"{quoted(key.text)} was read as a key", FLOW_HINT)
+            if out:
+                out.pop()
+        return out
 
     def items(self, key: str) -> list[Node]:
         """Return the items of a list."""
@@ -220,7 +238,8 @@ class Section:
                 findings.error(node, f"unknown key {quoted(key)} in {shape.title}", hint)
         for key, spec in shape.keys.items():
             if spec.required and key not in self.source.entries:
-                findings.error(self.source, f"{shape.title} needs `{key}`", spec.doc)
+                meaning = spec.doc[:1].lower() + spec.doc[1:].rstrip(".")
+                findings.error(self.source, f"{shape.title} needs `{key}`", meaning)
 
 
 def kind_of(node: Node) -> str:

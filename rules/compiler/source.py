@@ -118,9 +118,9 @@ def render_all(items: Iterable[Diagnostic], files: Mapping[str, bytes], prefix: 
     out = []
     for item in items:
         file = item.span.file
-        if file not in cache:
-            cache[file] = SourceLines(file, files.get(file, b"").decode("utf-8-sig", "replace"))
-        out.append(item.render(cache[file], prefix))
+        if file not in cache and file in files:
+            cache[file] = SourceLines(file, files[file].decode("utf-8-sig", "replace"))
+        out.append(item.render(cache.get(file), prefix))
     return "\n".join(out)
 
 

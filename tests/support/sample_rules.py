@@ -1,5 +1,6 @@
 """A small rules directory that uses every kind of file and nearly every key."""
 
+# ruff: noqa: E501 (one declaration a line)
 from __future__ import annotations
 
 SCHEMA = """\
