@@ -1,8 +1,8 @@
-"""How good the shipped rules are: ``python -m fraudstream.bench.calibration --seeds 101 102 --count 1000000``.
+"""How good the shipped rules are: decisions on generated traffic against its labels.
 
-Runs the real pipeline over generated traffic and compares its decisions with the generator's labels: shares
-of blocked and alerted events, precision, recall per fraud pattern, innocent look-alikes that were stopped,
-and who stopped whom by reason code. Nothing feeds back: a blocked attempt still moves the generator's money.
+``python -m fraudstream.bench.calibration --seeds 101 102`` runs the real pipeline and prints the shares of
+blocked and alerted events, precision, recall per fraud pattern, innocent look-alikes that were stopped, and
+who stopped whom by reason code. Nothing feeds back: a blocked attempt still moves the generator's money.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m fraudstream.bench.calibration",
         description="Judge a rules directory on generated traffic with labels.",
-        epilog="example: python -m fraudstream.bench.calibration --seeds 101 102 --count 1000000 --json out.json",
+        epilog="example: python -m fraudstream.bench.calibration --seeds 101 102 --json found.json",
     )
     parser.add_argument("--seeds", type=int, nargs="+", required=True, metavar="S")
     parser.add_argument("--count", type=int, default=1_000_000, metavar="N", help="events of each seed")

@@ -120,18 +120,18 @@ def _transfer(scene: Scene, session: Row, time: int, party: int, yuan: float) ->
 
 def mule_network(scene: Scene, story: int) -> Events:
     """Collect money of many victims on lent accounts and pass most of it on, one layer or two."""
-    layers = 1 if scene.chance(0.7) else 2
+    layers = 1 if scene.chance(0.8) else 2
     mules = [_mule(scene) for _ in range(layers)]
     exits = [scene.stranger() for _ in range(scene.whole(1, 3))]
-    slow = scene.chance(0.2)
-    span = scene.between(2.5, 6) * DAY_MS if slow else scene.between(1.5, 22) * HOUR_MS
-    victims = scene.fan(4, 30, 11)
+    slow = scene.chance(0.1)
+    span = scene.between(2.5, 6) * DAY_MS if slow else scene.between(1.5, 18) * HOUR_MS
+    victims = scene.fan(5, 40, 14)
     time = scene.moment()
     rows: list[Row] = []
     held = 0.0
     for _ in range(victims):
         time += scene.wait(span / victims)
-        yuan = float(np.exp(scene.rng.normal(7.0, 0.9)))
+        yuan = float(np.exp(scene.rng.normal(7.2, 0.9)))
         amount = scene.habit(yuan)
         rows.append(
             {
@@ -146,7 +146,7 @@ def mule_network(scene: Scene, story: int) -> Events:
             }
         )
         held += amount / 100
-        if scene.chance(0.3):
+        if scene.chance(0.35):
             rows.extend(_pass_on(scene, mules, exits, time, held * scene.between(0.8, 1.0)))
             held = 0.0
     if held > 200:
@@ -155,11 +155,17 @@ def mule_network(scene: Scene, story: int) -> Events:
 
 
 def _mule(scene: Scene) -> int:
-    """Return a lent account: often a new one or a student's."""
-    accounts = [scene.person() for _ in range(8)]
+    """Return a lent account: often a new one or a student's, and one that its holder hardly uses."""
+    world = scene.world
+    accounts = sorted((scene.person() for _ in range(24)), key=lambda account: float(world.weight[account]))
     today = scene.hour_start // DAY_MS
-    likely = [a for a in accounts if today - scene.world.opened[a] < 120 or scene.world.segment[a] == STUDENT]
-    return likely[0] if likely and scene.chance(0.65) else accounts[0]
+    new = [account for account in accounts if today - world.opened[account] < 120]
+    if new and scene.chance(0.7):
+        return new[0]
+    students = [account for account in accounts if world.segment[account] == STUDENT]
+    if students and scene.chance(0.3):
+        return students[0]
+    return accounts[scene.whole(0, 11)]
 
 
 def _pass_on(scene: Scene, mules: list[int], exits: list[int], time: int, yuan: float) -> list[Row]:
@@ -272,12 +278,12 @@ class Pattern(NamedTuple):
 
 
 PATTERNS: tuple[Pattern, ...] = (
-    Pattern("card_testing", card_testing, 0.00085, 13.2, 1.5),
-    Pattern("account_takeover", account_takeover, 0.00070, 4.0, 2.2),
-    Pattern("mule_network", mule_network, 0.00085, 17.0, 0.6),
-    Pattern("structuring", structuring, 0.00050, 4.9, 0.1),
-    Pattern("impossible_travel", impossible_travel, 0.00062, 4.0, 0.3),
-    Pattern("payee_scam", payee_scam, 0.00070, 7.5, 0.1),
+    Pattern("card_testing", card_testing, 0.00110, 12.8, 1.5),
+    Pattern("account_takeover", account_takeover, 0.00100, 3.9, 2.2),
+    Pattern("mule_network", mule_network, 0.00110, 22.0, 0.6),
+    Pattern("structuring", structuring, 0.00065, 4.8, 0.1),
+    Pattern("impossible_travel", impossible_travel, 0.00085, 3.8, 0.3),
+    Pattern("payee_scam", payee_scam, 0.00098, 7.3, 0.1),
 )
 """``story`` k is pattern k - 1."""
 

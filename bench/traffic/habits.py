@@ -29,6 +29,8 @@ from fraudstream.bench.traffic.world import (
 
 LOCAL_MS = 8 * HOUR_MS
 """The bank's wall clock, Asia/Shanghai, which has no summer time."""
+TRAVELLER = -1
+"""Story of a card's first uses after a journey."""
 FRESH_PARTY = -(10**12)
 FRESH_DEVICE = 2**40
 
@@ -156,6 +158,7 @@ def counter_purchases(world: World, rng: np.random.Generator, book: Notebook, wh
     rows["merchant"] = np.where(stays, usual, other)
     place_shop(world, rows)
     price(world, rng, rows)
+    rows["story"] = np.where(world.arrived(customer, when), TRAVELLER, 0)
     failed = rng.random(len(rows)) < 0.012
     again = rows[failed & (rng.random(len(rows)) < 0.6)]
     retry = book.blank(len(again))
@@ -193,6 +196,8 @@ def online_purchases(world: World, rng: np.random.Generator, book: Notebook, who
 
 def sessions(world: World, rng: np.random.Generator, book: Notebook, who: I64, when: I64) -> Events:
     """Return app sessions: a login, sometimes after a mistyped password, then 0 to 3 payments."""
+    _, moving = world.whereabouts(world.customer[who], when)
+    who, when = who[~moving], when[~moving]
     n = len(who)
     login = book.blank(n)
     login["type"], login["account"], login["time"] = EventType.LOGIN, who, when

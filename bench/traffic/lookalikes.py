@@ -9,9 +9,8 @@ import numpy as np
 
 from fraudstream.bench.traffic import events as ev
 from fraudstream.bench.traffic.events import Events, EventType
-from fraudstream.bench.traffic.places import PLACES
 from fraudstream.bench.traffic.scene import MINUTE, SECOND, Row, Scene
-from fraudstream.bench.traffic.world import DAY_MS, HOUR_MS, STUDENT, kilometres
+from fraudstream.bench.traffic.world import DAY_MS, HOUR_MS, STUDENT
 
 
 def new_phones(scene: Scene, story: int) -> list[Events]:
@@ -149,29 +148,6 @@ def sold_car(scene: Scene, story: int) -> Events:
     return scene.told(rows, story)
 
 
-def flight(scene: Scene, story: int) -> Events:
-    """Buy breakfast at home and dinner where the aeroplane landed, then come back in the evening."""
-    account = scene.person(card=True, busy=True)
-    home = int(scene.world.home[scene.world.customer[account]])
-    place = scene.far_place(account, 600)
-    if PLACES[place].country != "CN" and scene.chance(0.6):
-        place = scene.far_place(account, 600)
-    time = scene.daytime(scene.moment(), 6, 14)
-    here, there = PLACES[home], PLACES[place]
-    far = kilometres(np.array(here.lat), np.array(here.lon), np.array(there.lat), np.array(there.lon))
-    in_air = int((float(far) / scene.between(560, 780) + 0.5) * HOUR_MS)
-    rows: list[Row] = [{**scene.at_shop(account, scene.shop_in(home), scene.between(20, 200)), "time": time}]
-    time += in_air
-    for _ in range(scene.whole(1, 4)):
-        yuan = float(np.exp(scene.rng.normal(5.0, 1.1)))
-        rows.append({**scene.at_shop(account, scene.shop_in(place), yuan), "time": time})
-        if scene.chance(0.5):
-            seen = {**scene.own_session(account, time), "place": place, "lat": there.lat, "lon": there.lon}
-            rows.append({**seen, "type": EventType.LOGIN, "time": time + 5 * MINUTE})
-        time += scene.wait(90 * MINUTE, MINUTE)
-    return scene.told(rows, story)
-
-
 def vending(scene: Scene, story: int) -> Events:
     """Pay small sums in a row: parking, vending machines, a game, a card that is refused at first."""
     account = scene.person(card=True)
@@ -224,19 +200,19 @@ LOOKALIKES: tuple[Lookalike, ...] = (
     Lookalike("split_bill", split_bill, 0.00020),
     Lookalike("celebration", celebration, 0.000022),
     Lookalike("sold_car", sold_car, 0.00007),
-    Lookalike("flight", flight, 0.00011),
     Lookalike("vending", vending, 0.00030),
     Lookalike("office_order", office_order, 0.00007),
 )
-"""``story`` -k is look-alike k - 1; the one after the last is a new phone."""
 
-NAMES: tuple[str, ...] = (*(item.name for item in LOOKALIKES), "new_phone")
+NAMES: tuple[str, ...] = ("traveller", "new_phone", *(item.name for item in LOOKALIKES))
+"""``story`` -k is look-alike k - 1; travellers come out of ordinary life, phones out of the population."""
 
 
 def lookalike_hour(scene: Scene, expected: float) -> list[Events]:
     """Return the episodes that begin in this hour; ``expected`` events happen in a mean hour."""
-    made = new_phones(scene, -len(NAMES))
-    for story, item in enumerate(LOOKALIKES, 1):
+    made = new_phones(scene, -1 - NAMES.index("new_phone"))
+    for item in LOOKALIKES:
+        story = -1 - NAMES.index(item.name)
         begin = int(scene.rng.poisson(expected * item.episodes))
-        made.extend(item.tell(scene, -story) for _ in range(begin))
+        made.extend(item.tell(scene, story) for _ in range(begin))
     return made

@@ -71,8 +71,8 @@ class Scene:
         """Return an account of a private customer, busier ones more often if ``busy``."""
         while True:
             if busy:
-                pool = self.rng.integers(0, self.world.accounts, 4)
-                account = int(pool[np.argmax(self.world.weight[pool] * self.rng.random(4))])
+                pool = self.rng.integers(0, self.world.accounts, 10)
+                account = int(pool[np.argmax(self.world.weight[pool] * self.rng.random(10))])
             else:
                 account = self.whole(0, self.world.accounts - 1)
             private = self.world.segment[account] not in (SME, CORPORATE)

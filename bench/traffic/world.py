@@ -138,6 +138,13 @@ class World:
     proxy_user: NDArray[np.bool_]
     household: I32
 
+    def arrived(self, customer: NDArray[np.integer], time: I64) -> NDArray[np.bool_]:
+        """Return who is away and came within the last eight hours."""
+        passed = time - self.trip_start_ms[customer]
+        phase = np.mod(passed, self.trip_period_ms[customer]) - self.trip_transit_ms[customer]
+        away = phase + self.trip_transit_ms[customer] < self.trip_length_ms[customer]
+        return np.asarray((passed >= 0) & away & (phase >= 0) & (phase < 8 * HOUR_MS))
+
     def whereabouts(self, customer: NDArray[np.integer], time: I64) -> tuple[I16, NDArray[np.bool_]]:
         """Return the place where customers are, and whether they are on their way."""
         passed = time - self.trip_start_ms[customer]
@@ -200,9 +207,11 @@ def build_merchants(rng: np.random.Generator, accounts: int) -> Merchants:
         rng.choice(len(CATEGORIES), n, p=web / web.sum()),
         rng.choice(len(CATEGORIES), n, p=counter / counter.sum()),
     )
-    at = np.where(online, 0, place)
+    misplaced = rng.random(n) < 0.0008  # registered at the chain's head office, a classic of real feeds
+    shown = np.where(misplaced & ~online, rng.choice(len(PLACES), n, p=PLACE_HOME), place)
+    at = np.where(online, 0, shown)
     return Merchants(
-        place=np.where(online, -1, place).astype(np.int16),
+        place=np.where(online, -1, shown).astype(np.int16),
         category=category.astype(np.int8),
         lat=np.round(PLACE_LAT[at] + rng.normal(0, 0.06, n), 4),
         lon=np.round(PLACE_LON[at] + rng.normal(0, 0.07, n), 4),
@@ -232,8 +241,8 @@ def build_world(seed: int, accounts: int, start_ms: int) -> World:
     trip_place = rng.choice(len(PLACES), c, p=PLACE_VISIT).astype(np.int16)
     distance = kilometres(PLACE_LAT[home], PLACE_LON[home], PLACE_LAT[trip_place], PLACE_LON[trip_place])
     often = rng.random(c) < 0.08
-    period = np.where(often, rng.uniform(7, 20, c), rng.uniform(45, 260, c))
-    length = np.where(often, rng.uniform(0.6, 3, c), rng.uniform(1, 10, c))
+    period = np.where(often, rng.uniform(4, 16, c), rng.uniform(45, 260, c))
+    length = np.where(often, rng.uniform(0.25, 1.6, c), rng.uniform(1, 10, c))
 
     # Accounts.
     customer = np.arange(a, dtype=np.int32)
@@ -288,7 +297,7 @@ def build_world(seed: int, accounts: int, start_ms: int) -> World:
         trip_start_ms=start_ms + ((rng.random(c) - 0.2) * period * DAY_MS).astype(np.int64),
         trip_period_ms=(period * DAY_MS).astype(np.int64),
         trip_length_ms=(length * DAY_MS).astype(np.int64),
-        trip_transit_ms=((2.2 + distance / 620) * HOUR_MS * rng.uniform(0.8, 1.6, c)).astype(np.int64),
+        trip_transit_ms=((1.2 + distance / 750) * HOUR_MS * rng.uniform(0.85, 1.8, c)).astype(np.int64),
         trip_place=trip_place,
         proxy_user=rng.random(c) < 0.012,
         household=household,
