@@ -186,5 +186,6 @@ def _load_model(catalogue: Catalogue, path: str) -> LinearModel | None:
 def shipped_model() -> bytes | None:
     """Return the champion that is installed with the product, None if there is none."""
     folder = importlib.resources.files("fraudstream.models") / "registry"
-    files = sorted(file.name for file in folder.iterdir() if file.name.endswith(".json"))
+    found = folder.iterdir() if folder.is_dir() else ()
+    files = sorted(file.name for file in found if file.name.endswith(".json"))
     return (folder / files[0]).read_bytes() if files else None

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+import orjson
 from confluent_kafka import Consumer, Producer, TopicPartition
 from support.kafka import Topics
 
@@ -23,7 +25,8 @@ from fraudstream.rules.compiler.compile import compile_archive
 from fraudstream.stream.control_store import find_content
 from fraudstream.stream.journal import InForce, Journal, read_journal
 from fraudstream.stream.localkafka.client import quiet
-from fraudstream.stream.pipeline import Pipeline
+from fraudstream.stream.pipeline import Known, Pipeline
+from fraudstream.stream.recovery import DECISIONS
 from fraudstream.stream.wire.types import Slice
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,6 +53,8 @@ class Site:
         self.partitions = partitions
         self.home = home
         self.rules = home / "rules"
+        self.edits = 0
+        self.feature = ""
         shutil.copytree(rules, self.rules, ignore=shutil.ignore_patterns("packs", "compiler", "__pycache__"))
         for name in NAMES:
             config = {"retention_ms": "-1"}
@@ -167,7 +172,7 @@ class Running:
                 cwd=site.home,
                 env={
                     **{k: v for k, v in os.environ.items() if not k.startswith("FRAUDSTREAM_")},
-                    "PYTHONPATH": str(ROOT / "tests"),
+                    "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), *sys.path]),
                     **site.environment,
                     **environment,
                 },
@@ -253,10 +258,12 @@ def reference(site: Site, partition: int, batch: int = 997) -> Reference:
     dead_letters: set[str] = set()
 
     def feed(pipeline: Pipeline, begin: int, end: int, *, silent: bool) -> None:
+        # What was decided stays decided: a rebuilt state remembers the answers that were given.
+        known = known_of(decisions) if silent else None
         row = begin
         while row < end:
             stop = min(row + batch, end)
-            result = pipeline.process(source.part(row, stop))
+            result = pipeline.process(source.part(row, stop), known if silent else None)
             row = stop
             if silent:
                 continue
@@ -290,6 +297,17 @@ def reference(site: Site, partition: int, batch: int = 997) -> Reference:
             version = now
     assert row == n
     return Reference(decisions, alerts, dead_letters, pipeline.state_hash())
+
+
+def known_of(decisions: dict[int, bytes]) -> Known:
+    """Return decisions by input offset as the pipeline takes them."""
+    offsets = sorted(decisions)
+    bodies = [orjson.loads(decisions[offset]) for offset in offsets]
+    return Known(
+        np.array(offsets, np.int64),
+        np.array([DECISIONS[body["decision"]] for body in bodies], np.uint8),
+        np.array([body["score"] for body in bodies], np.int32),
+    )
 
 
 def effective(site: Site, partition: int) -> dict[int, bytes]:
