@@ -21,13 +21,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
 from fraudstream.rules.compiler.compile import TOTAL_BYTES_MAX, Compiled, compile_sources
-from fraudstream.rules.compiler.source import Diagnostic, Span
+from fraudstream.rules.compiler.source import Diagnostic, Span, printable
 
 CPU_SECONDS = 10
 """Imports and small rule sets; large ones get ``CPU_SECONDS_PER_MIB`` more."""
 CPU_SECONDS_PER_MIB = 5
 MEMORY_BYTES = 2 << 30
 """Address space: NumPy and LLVM map about 0.3 GiB, 16 MiB of rules take less than one."""
+OUT_OF_MEMORY = 99
+"""Exit code of a child that may not have more memory; a signal ends one without CPU time."""
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "NUMBA_CACHE_DIR")
 
 
@@ -70,6 +72,9 @@ def compile_isolated(
         )
     except subprocess.TimeoutExpired:
         return _stopped(files, f"compiling took more than {3 * seconds + 5} s")
+    if child.returncode not in (0, OUT_OF_MEMORY) and child.returncode > 0:
+        last = child.stderr.decode(errors="replace").strip().rsplit("\n", 1)[-1]
+        return _stopped(files, f"the compiler failed: {printable(last[:200])}")
     if child.returncode != 0:
         return _stopped(
             files, f"compiling needs more than {seconds} s of CPU or {memory_bytes >> 20} MiB of memory"
@@ -90,6 +95,13 @@ def _stopped(files: Mapping[str, bytes], message: str) -> Compiled:
 
 
 def _child() -> int:
+    try:
+        return _answer()
+    except MemoryError:
+        return OUT_OF_MEMORY
+
+
+def _answer() -> int:
     request = json.loads(sys.stdin.buffer.read())
     seconds, memory = request["cpu_seconds"], request["memory_bytes"]
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
