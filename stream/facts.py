@@ -5,8 +5,8 @@ from __future__ import annotations
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
+from fraudstream.stream.cluster import quiet
 from fraudstream.stream.errors import NotPermitted, Refusal, RestartMe
-from fraudstream.stream.localkafka.client import quiet
 from fraudstream.stream.recovery import Facts
 from fraudstream.stream.settings import Settings
 

@@ -7,18 +7,18 @@ from collections.abc import Iterator
 import pytest
 from support.kafka import Topics
 
-from fraudstream.stream.localkafka import ExistingKafka, LocalKafka, some_kafka
+from fraudstream.stream.localkafka import Kafka, some_kafka
 
 
 @pytest.fixture(scope="session")
-def kafka() -> Iterator[LocalKafka | ExistingKafka]:
+def kafka() -> Iterator[Kafka]:
     """Apache Kafka, started once per session, or the broker that FRAUDSTREAM_BROKER names."""
     with some_kafka() as broker:
         yield broker
 
 
 @pytest.fixture
-def topics(kafka: LocalKafka | ExistingKafka) -> Iterator[Topics]:
+def topics(kafka: Kafka) -> Iterator[Topics]:
     """A maker of topics with a prefix that no other test has."""
     made = Topics(kafka)
     yield made

@@ -11,40 +11,32 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from fraudstream.stream.localkafka.broker import LocalKafka
-from fraudstream.stream.localkafka.client import check_reachable, create_topics, delete_topics
+from fraudstream.stream.cluster import Cluster
+from fraudstream.stream.localkafka.broker import Kafka, LocalKafka
 
-__all__ = ["ExistingKafka", "LocalKafka", "some_kafka"]
+__all__ = ["ExistingKafka", "Kafka", "LocalKafka", "some_kafka"]
 
 BROKER_VARIABLE = "FRAUDSTREAM_BROKER"
 
 
-class ExistingKafka:
+class ExistingKafka(Kafka):
     """A broker that somebody else runs."""
 
     def __init__(self, bootstrap: str) -> None:
         self.bootstrap = bootstrap
 
-    def create_topics(self, partitions: Mapping[str, int], config: Mapping[str, str] | None = None) -> None:
-        """Create topics, name -> partitions."""
-        create_topics(self.bootstrap, partitions, config)
-
-    def delete_topics(self, *names: str, prefix: str = "") -> None:
-        """Delete topics by name, or all whose name has a prefix."""
-        delete_topics(self.bootstrap, names, prefix=prefix)
-
 
 @contextmanager
-def some_kafka(environ: Mapping[str, str] | None = None) -> Iterator[LocalKafka | ExistingKafka]:
+def some_kafka(environ: Mapping[str, str] | None = None) -> Iterator[Kafka]:
     """Give the broker that ``FRAUDSTREAM_BROKER`` names, else one that lives as long as the block.
 
     Raises:
         CannotCheck: The own broker does not come up, or the named one does not answer.
     """
     bootstrap = (os.environ if environ is None else environ).get(BROKER_VARIABLE)
-    if not bootstrap:
-        with LocalKafka() as kafka:
-            yield kafka
+    if bootstrap:
+        Cluster(bootstrap).names()
+        yield ExistingKafka(bootstrap)
         return
-    check_reachable(bootstrap)
-    yield ExistingKafka(bootstrap)
+    with LocalKafka() as kafka:
+        yield kafka

@@ -23,8 +23,9 @@ from typing import Self
 
 from confluent_kafka import KafkaException
 
+from fraudstream.stream.cluster import Cluster
 from fraudstream.stream.errors import CannotCheck
-from fraudstream.stream.localkafka.client import create_topics, delete_topics, round_trip
+from fraudstream.stream.localkafka.client import round_trip
 from fraudstream.stream.localkafka.jars import ensure_jars
 from fraudstream.stream.localkafka.java import find_java
 
@@ -63,7 +64,24 @@ BROKER_CONFIG = {
 }
 
 
-class LocalKafka:
+class Kafka:
+    """A broker that answers at ``bootstrap``."""
+
+    bootstrap: str
+
+    def create_topics(self, partitions: Mapping[str, int], config: Mapping[str, str] | None = None) -> None:
+        """Create topics, name -> partitions, all with one configuration, and wait for their leaders."""
+        cluster = Cluster(self.bootstrap)
+        cluster.create({name: (count, config or {}) for name, count in partitions.items()}, 1)
+        cluster.await_topics(partitions)
+
+    def delete_topics(self, *names: str, prefix: str = "") -> None:
+        """Delete topics by name, and all whose name has a prefix."""
+        cluster = Cluster(self.bootstrap)
+        cluster.delete([*names, *(name for name in cluster.names() if prefix and name.startswith(prefix))])
+
+
+class LocalKafka(Kafka):
     """A broker of one's own: ``with LocalKafka() as kafka: kafka.bootstrap``.
 
     It starts in 4 to 8 s, answers a produce-consume round trip before ``start`` returns, keeps its
@@ -84,11 +102,6 @@ class LocalKafka:
         self._keeper: subprocess.Popen[bytes] | None = None
         self._java_command: list[str] = []
         self._ports = (0, 0)
-
-    @property
-    def bootstrap(self) -> str:
-        """Return ``host:port`` for clients."""
-        return f"127.0.0.1:{self._ports[0]}"
 
     @property
     def pid(self) -> int:
@@ -191,18 +204,11 @@ class LocalKafka:
         self.shut_down()
         self._run("kafka.Kafka")
 
-    def create_topics(self, partitions: Mapping[str, int], config: Mapping[str, str] | None = None) -> None:
-        """Create topics, name -> partitions; see :func:`client.create_topics`."""
-        create_topics(self.bootstrap, partitions, config)
-
-    def delete_topics(self, *names: str, prefix: str = "") -> None:
-        """Delete topics by name, or all whose name has a prefix."""
-        delete_topics(self.bootstrap, names, prefix=prefix)
-
     def _start_on_free_ports(self) -> None:
         """Run a new cluster; once more on other ports if somebody took one in the meantime."""
         for attempt in range(PORT_ATTEMPTS):
             self._ports = _free_ports()
+            self.bootstrap = f"127.0.0.1:{self._ports[0]}"
             self._configure()
             # "A" in front: a cluster id must not look like an option.
             cluster = "A" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]
@@ -256,7 +262,7 @@ class LocalKafka:
             time.sleep(0.05)
         try:
             round_trip(self.bootstrap, START_DEADLINE_S)
-        except (TimeoutError, KafkaException) as error:
+        except (TimeoutError, CannotCheck, KafkaException) as error:
             self._check_alive()
             raise CannotCheck(f"Apache Kafka does not work: {error}; {_tail(self.log)}") from error
         self._check_alive()

@@ -136,9 +136,9 @@ def test_an_existing_broker_is_used_and_an_absent_one_is_named(topics: Topics) -
 
 def test_an_absent_broker_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody listens on the discard port."""
-    monkeypatch.setattr("fraudstream.stream.localkafka.client.REQUEST_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("fraudstream.stream.cluster.REQUEST_TIMEOUT_S", 1.0)
     with (
-        pytest.raises(CannotCheck, match=r"no Kafka broker answers at `127\.0\.0\.1:9`"),
+        pytest.raises(CannotCheck, match=r"no answer from Kafka at `127\.0\.0\.1:9`"),
         some_kafka({"FRAUDSTREAM_BROKER": "127.0.0.1:9"}),
     ):
         pass

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
-from fraudstream.stream.localkafka import ExistingKafka, LocalKafka
-from fraudstream.stream.localkafka.client import quiet
+from fraudstream.stream.cluster import quiet
+from fraudstream.stream.localkafka import Kafka
 
 DEADLINE_S = 30.0
 
@@ -16,7 +16,7 @@ DEADLINE_S = 30.0
 class Topics:
     """Makes topics under a prefix of their own, so that tests never see each other's records."""
 
-    def __init__(self, kafka: LocalKafka | ExistingKafka) -> None:
+    def __init__(self, kafka: Kafka) -> None:
         self.kafka = kafka
         self.bootstrap = kafka.bootstrap
         self.prefix = f"t{uuid.uuid4().hex[:10]}."
