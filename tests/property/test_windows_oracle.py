@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -95,13 +96,16 @@ def declarations(draw: st.DrawFn) -> list[Feature]:
     return result
 
 
-def stream(codes: Sequence[int], keys: int) -> list[Event]:
-    """Turn integers into events: mostly forward in time, some behind, ahead, repeated or with reused ids."""
+def stream(codes: Sequence[int], keys: int, longest: int = len(STEPS)) -> list[Event]:
+    """Turn integers into events: mostly forward in time, some behind, ahead, repeated or with reused ids.
+
+    ``longest``: how many of the steps are used; few make streams dense.
+    """
     events: list[Event] = []
     now = START_MS
     for offset, code in enumerate(codes):
         step, turn, account, merchant, country, amount, rate, point, mask, absent, again, skew = digits(
-            code, len(STEPS) * 2, 8, keys, 3, 3, len(AMOUNTS), len(RATES), 3, 8, 1 << 7, 16, 12
+            code, longest * 2, 8, keys, 3, 3, len(AMOUNTS), len(RATES), 3, 8, 1 << 7, 16, 12
         )
         jump = STEPS[step // 2]
         # Days are rare: a stream that outruns every window tests little.
@@ -172,7 +176,7 @@ def runs(draw: st.DrawFn) -> Run:
     )
     features = feature_set(draw(declarations()), time)
     codes = draw(st.lists(st.integers(0, 2**48), min_size=5, max_size=60))
-    events = stream(codes, draw(st.sampled_from((2, 1, 4))))
+    events = stream(codes, draw(st.sampled_from((2, 1, 4))), draw(st.sampled_from((len(STEPS), 7))))
     borders = draw(st.lists(st.integers(1, len(events)), max_size=6, unique=True))
     start_from = draw(st.sampled_from((0, 0, 0, len(events) // 3)))
     return Run(
@@ -242,3 +246,38 @@ def test_features_equal_the_oracle_with_summaries(drawn: Run) -> None:
         patch.setattr(layout, "CAPACITY_LARGE", 16)
         patch.setattr(layout, "SCAN_MAX", 16)
         compare(drawn)
+
+
+@st.composite
+def hot_runs(draw: st.DrawFn) -> Run:
+    """Draw a long dense stream of one or two keys: prefix sums, upper levels, full value lists."""
+    seed = draw(st.integers(0, 2**32))
+    choose = random.Random(seed)
+    limit = choose.choice((100_000, 100_000, 40, 300))
+    time = TimeSettings(
+        allowed_lateness_ms=choose.choice((HOUR, MINUTE)), dedup_ms=DAY, max_events_per_key=limit
+    )
+    features = feature_set(draw(declarations()), time)
+    length = choose.choice((150, 400, 900))
+    events = stream(
+        [choose.randrange(2**48) for _ in range(length)], choose.choice((1, 2)), choose.choice((3, 5, 7))
+    )
+    borders = sorted({choose.randrange(1, length) for _ in range(5)} | {length})
+    return Run(features, events, borders, choose.randrange(length), 0)
+
+
+@settings(FEW, max_examples=150)
+@given(hot_runs())
+def test_hot_keys_equal_the_oracle(drawn: Run) -> None:
+    """Keys with hundreds of events in their windows, by the default sizes of summaries."""
+    compare(drawn, every=17)
+
+
+@settings(FEW, max_examples=100)
+@given(hot_runs())
+def test_hot_keys_equal_the_oracle_with_early_summaries(drawn: Run) -> None:
+    """The same with block summaries in use from 16 events on."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "CAPACITY_LARGE", 16)
+        patch.setattr(layout, "SCAN_MAX", 16)
+        compare(drawn, every=7)

@@ -59,7 +59,6 @@ class _History:
 
 @dataclass
 class _Entry:
-    id: str
     body: str
     time: int
     offset: int
@@ -72,7 +71,7 @@ class Oracle:
         self.features = features
         self.schema = schema
         self.watermark: int | None = None
-        self.entries: list[_Entry] = []
+        self.entries: dict[str, list[_Entry]] = {}
         self.histories: dict[tuple[tuple[str, ...], tuple[Any, ...]], _History] = {}
 
     def judge(self, event: Event, start_from: int = 0, *, evaluate: bool = True) -> Judged:
@@ -89,9 +88,8 @@ class Oracle:
         identity = event.values[self.schema.event_id]
         remembered = [
             entry
-            for entry in self.entries
-            if entry.id == identity
-            and (self.watermark is None or entry.time >= self.watermark - time_settings.dedup_ms)
+            for entry in self.entries.setdefault(identity, [])
+            if self.watermark is None or entry.time >= self.watermark - time_settings.dedup_ms
         ]
         for entry in remembered:
             if entry.body == event.body:
@@ -102,7 +100,7 @@ class Oracle:
         if remembered:
             result.flags |= Flag.ID_REUSE
         if event.offset >= start_from:
-            self.entries.append(_Entry(identity, event.body, time, event.offset))
+            self.entries[identity].append(_Entry(event.body, time, event.offset))
         # 4. Older than the allowed lateness: decided, everything missing, enters nothing.
         watermark = self.watermark
         if watermark is not None and time < watermark - time_settings.allowed_lateness_ms:

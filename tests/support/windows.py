@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -81,10 +82,15 @@ def feature_set(
     return FeatureSet(time, tuple(features), column, filters=("",) * filters, hash="features")
 
 
+@lru_cache(maxsize=20_000)
+def _hash(text: str) -> tuple[int, int]:
+    return hash_text(text.encode(), HASH_KEY)
+
+
 def words_of(kind: Type, value: Any, form: str = "i") -> tuple[int, ...]:
     """Return the words of a value as the batch and the feature matrix hold them."""
     if kind in (Type.ID, Type.CATEGORY):
-        return hash_text(value.encode(), HASH_KEY)
+        return _hash(value)
     if kind is Type.COUNTRY:
         return (ord(value[0]) << 8 | ord(value[1]),)
     if kind is Type.GEO:
@@ -105,7 +111,7 @@ def batch_of(events: Sequence[Event], schema: Schema = SCHEMA) -> Batch:
     state = np.zeros((schema.words, n), np.uint8)
     body = np.zeros((2, n), np.int64)
     for row, event in enumerate(events):
-        body[:, row] = hash_text(event.body.encode(), HASH_KEY)
+        body[:, row] = _hash(event.body)
         for name, item in event.values.items():
             one = schema.field(name)
             rows = slice(one.column, one.column + one.type.width)
