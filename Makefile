@@ -21,11 +21,11 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup      ## generated bank traffic decided live through Kafka; DEMO_ARGS="--duration 20s --json F"
 	$(BIN)/fraudstream demo $(DEMO_ARGS)
 
-test: setup      ## all tests, the real broker included; TEST_ARGS="-k wire"
-	$(BIN)/python -m pytest -m "not long" $(TEST_ARGS)
+test: setup      ## the tests, the real broker included; TEST_ARGS="-k wire"
+	$(BIN)/python -m pytest -m "not long and not chaos" $(TEST_ARGS)
 
-test-long: setup ## the longer suites: full kill test, long property runs, generated million
-	$(BIN)/python -m pytest -m long $(TEST_ARGS)
+test-long: setup ## the longer suites: kill tests and long property runs
+	$(BIN)/python -m pytest -m "long or chaos" $(TEST_ARGS)
 
 lint: setup      ## ruff, mypy strict, import floors
 	$(BIN)/ruff check .

@@ -228,7 +228,7 @@ def run(args: argparse.Namespace) -> int:
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fraudstream-demo-")))
         bootstrap = os.environ.get("FRAUDSTREAM_BROKER", "")
-        prefix = ""
+        prefix = "fraud."
         if bootstrap:
             console.print(f"broker      {bootstrap} (FRAUDSTREAM_BROKER)")
         else:
@@ -242,7 +242,7 @@ def run(args: argparse.Namespace) -> int:
         events = list(traffic(args.seed, live))
         producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0, "enable.idempotence": True})
         for key, value in events[:HISTORY_EVENTS]:
-            producer.produce(topics.transactions, value, key=key, partition=0)
+            producer.produce(topics.input, value, key=key, partition=0)
             producer.poll(0)
         producer.flush()
         worker = stack.enter_context(running_worker(bootstrap, home, f"demo-{os.getpid()}", prefix))
@@ -255,7 +255,7 @@ def run(args: argparse.Namespace) -> int:
         begin = time.monotonic()
         sender = threading.Thread(
             target=_send_live,
-            args=(producer, topics.transactions, events[HISTORY_EVENTS:], args.rate, sent, stop),
+            args=(producer, topics.input, events[HISTORY_EVENTS:], args.rate, sent, stop),
         )
         sender.start()
         with Live(console=console, refresh_per_second=4, transient=True) as screen:

@@ -24,8 +24,6 @@ COMMANDS = {
     "demo": "fraudstream.bench.demo",
     "worker": "fraudstream.stream.commands.worker",
     "topics": "fraudstream.stream.commands.topics",
-    "rules": "fraudstream.stream.commands.rules",
-    "replay": "fraudstream.stream.commands.replay",
     "export": "fraudstream.stream.commands.export",
     "generate": "fraudstream.bench.traffic.command",
 }
