@@ -39,6 +39,7 @@ class SlowDecisions:
         self._delay_s = delay_s
 
     async def append(self, topic: str, partition: int, records: Iterable[Outgoing]) -> list[Any]:
+        """Queue records, decisions late."""
         if topic == self._topic:
             await asyncio.sleep(self._delay_s)
         return await self._inner.append(topic, partition, records)
@@ -55,6 +56,7 @@ class HighestOffset(DecisionLog):
     """Bug: everything up to the highest published offset is taken for published."""
 
     async def read_from(self, begin: int, src_from: int) -> Published:
+        """Read, and fill the holes with nonsense."""
         real = await super().read_from(begin, src_from)
         offset = np.arange(src_from, real.last + 1)
         decision, score = np.zeros(len(offset), np.uint8), np.zeros(len(offset), np.int32)
@@ -67,6 +69,7 @@ class Hasty(JournalLog):
     """Bug: a version is in force before its place in the journal is known."""
 
     async def append(self, record: bytes) -> None:
+        """Put a version in force and append it later."""
         if b'"version"' not in record or not self.journal.versions:
             await super().append(record)
             return
@@ -103,7 +106,7 @@ def main() -> int:
     try:
         asyncio.run(run())
     except FraudstreamError as problem:
-        print(f"fraudstream: {problem}", file=sys.stderr)
+        sys.stderr.write(f"fraudstream: {problem}\n")
         return int(problem.exit_code)
     return 0
 
