@@ -94,6 +94,8 @@ class Result:
     """Their decisions."""
     would_be: NDArray[np.uint8]
     """[n] decisions before shadow mode turned them into pass."""
+    malformed: Decision
+    """Decision about unreadable records."""
     alerts: tuple[tuple[int, bytes], ...]
     """(slice row, alert)."""
     dead_letters: tuple[Rejected, ...]
@@ -211,7 +213,18 @@ class Pipeline:
             self.next_offset = int(source.offset[-1]) + 1
         self._done("encode")
         return Result(
-            source, batch, admission, matrix, outcome, rows, encoded, would_be, alerts, dead_letters, counts
+            source,
+            batch,
+            admission,
+            matrix,
+            outcome,
+            rows,
+            encoded,
+            would_be,
+            malformed,
+            alerts,
+            dead_letters,
+            counts,
         )
 
     def _check(self, source: Slice) -> None:

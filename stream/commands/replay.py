@@ -1,0 +1,308 @@
+"""`fraudstream replay`: the same core without Kafka."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
+
+from fraudstream.models.linear import LinearModel, ModelError, load_model
+from fraudstream.rules.bundle import Bundle
+from fraudstream.rules.compiler.compile import (
+    BundleError,
+    compile_archive,
+    compile_sources,
+    read_directory,
+)
+from fraudstream.rules.compiler.source import render_all
+from fraudstream.stream.control_store import ControlError, find_content
+from fraudstream.stream.envelope import EnvelopeError, Record, read_envelopes
+from fraudstream.stream.errors import BadUse, CannotCheck, Exit, Refusal
+from fraudstream.stream.feature_rows import FeatureRows
+from fraudstream.stream.journal import Journal, JournalError, read_journal
+from fraudstream.stream.pipeline import Result
+from fraudstream.stream.progress import Progress
+from fraudstream.stream.replay import PartitionReplay, fixed_journal
+from fraudstream.stream.scoring import NO_MODEL
+from fraudstream.stream.shipped import default_rules, shipped_model
+
+SUMMARY = "decide a recorded log without Kafka; the reference for every other run"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("--input", required=True, metavar="F", help="the log; - is standard input")
+    parser.add_argument(
+        "--format",
+        choices=("raw", "envelope"),
+        default="raw",
+        help="raw: one transaction a line (default); envelope: what `export` writes",
+    )
+    parser.add_argument("--rules", type=Path, metavar="DIR", help="rules directory (default: rules/)")
+    parser.add_argument("--model", metavar="F", help="model file, or none (default: the shipped model)")
+    parser.add_argument("--journal", type=Path, metavar="F", help="exported journal: versions come from it")
+    parser.add_argument("--control", type=Path, metavar="F", help="exported control topic: their content")
+    parser.add_argument("--output", default="-", metavar="F", help="decisions, one a line (default: -)")
+    parser.add_argument("--features", type=Path, metavar="F", help="feature vectors, .parquet or .jsonl")
+    parser.add_argument(
+        "--batch",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="records at once; any number gives the same bytes",
+    )
+    parser.epilog = (
+        "examples:\n"
+        "  fraudstream generate --count 10000 --seed 7 | fraudstream replay --input - --output out.jsonl\n"
+        "  fraudstream replay --input input.jsonl --format envelope --journal journal.jsonl "
+        "--control control.jsonl"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Replay."""
+    if args.batch < 1:
+        raise BadUse(f"`--batch` was {args.batch}, expected 1 or more")
+    if (args.journal is None) != (args.control is None):
+        raise BadUse("`--journal` and `--control` go together: versions and their content")
+    if args.journal is not None and (args.rules is not None or args.model is not None):
+        raise BadUse("`--rules` and `--model` cannot be given with `--journal`, which names the versions")
+    with contextlib.ExitStack() as stack:
+        log = stack.enter_context(_Log.open(args.input, args.format, keep=args.journal is not None))
+        versions: _Journaled | _Fixed
+        if args.journal is not None:
+            versions = _Journaled(args.journal, args.control)
+        else:
+            fixed = _compile(args.rules or default_rules(), args.model)
+            if fixed is None:
+                return Exit.FINDINGS
+            versions = fixed
+        output = stack.enter_context(_output(args.output))
+        rows = None if args.features is None else stack.enter_context(FeatureRows(args.features))
+        _replay(log, versions, output, rows, args.batch)
+    return Exit.OK
+
+
+def _replay(
+    log: _Log, versions: _Journaled | _Fixed, output: BinaryIO, rows: FeatureRows | None, size: int
+) -> None:
+    partitions: dict[int, PartitionReplay] = {}
+    records = log.records()
+    with Progress("replay", log.bytes, "bytes", quiet_s=2.0) as progress:
+        while batch := list(islice(records, size)):
+            results: list[Result] = []
+            lines: dict[tuple[int, int], bytes] = {}
+            places: dict[tuple[int, int], tuple[int, int]] = {}
+            bundle: Bundle | None = None
+            for number, part in _by_partition(batch).items():
+                if number not in partitions:
+                    partitions[number] = PartitionReplay(
+                        number, versions.journal(number), versions, log.of_partition
+                    )
+                replay = partitions[number]
+                for result in replay.run(part):
+                    pipeline = replay.pipeline
+                    assert pipeline is not None
+                    _guard(partitions, pipeline.bundle)
+                    for at, row in enumerate(result.rows.tolist()):
+                        lines[number, int(result.slice.offset[row])] = result.encoded.record(at)
+                    if rows is not None:
+                        if bundle is not None and bundle.features.hash != pipeline.bundle.features.hash:
+                            raise Refusal("`--features`: the journal changes the features within this log")
+                        bundle = pipeline.bundle
+                        offsets = result.slice.offset.tolist()
+                        places |= {(number, at): (len(results), row) for row, at in enumerate(offsets)}
+                        results.append(result)
+            keys = [(record.partition, record.offset) for record in batch]
+            output.writelines(lines[key] + b"\n" for key in keys if key in lines)
+            if rows is not None and bundle is not None:
+                rows.write(bundle, results, [places[key] for key in keys if key in places])
+            progress.at(log.position)
+
+
+def _guard(partitions: Mapping[int, PartitionReplay], bundle: Bundle) -> None:
+    """Refuse silent partial counts: features over other keys need all partitions in one process's sight."""
+    if len(partitions) < 2:
+        return
+    partial = bundle.features.non_local(bundle.schema.partition_key)
+    if partial:
+        names = ", ".join(f"`{feature.name}`" for feature in partial[:5])
+        raise Refusal(
+            f"the input has several partitions and {len(partial)} features see only one partition's share: "
+            f"{names}; use rules whose keys all contain `{bundle.schema.partition_key}`, such as "
+            "rules/packs/account_only"
+        )
+
+
+def _by_partition(batch: list[Record]) -> dict[int, list[Record]]:
+    parts: dict[int, list[Record]] = {}
+    for record in batch:
+        parts.setdefault(record.partition, []).append(record)
+    return parts
+
+
+class _Log:
+    """The input: records in the order of the file, and a partition's once more for rebuilding state."""
+
+    def __init__(self, file: BinaryIO, name: str, kind: str) -> None:
+        self._file = file
+        self._name = name
+        self._kind = kind
+        self.position = 0
+        """Bytes read."""
+        self.bytes = 0
+        """Size of the file, 0 if unknown."""
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, name: str, kind: str, *, keep: bool) -> Iterator[_Log]:
+        """Open the log; ``keep`` makes standard input readable twice."""
+        if name != "-":
+            with Path(name).open("rb") as file:
+                log = cls(file, name, kind)
+                log.bytes = Path(name).stat().st_size
+                yield log
+        elif keep:
+            with tempfile.TemporaryFile() as file:
+                shutil.copyfileobj(sys.stdin.buffer, file)
+                yield cls(file, "standard input", kind)
+        else:
+            yield cls(sys.stdin.buffer, "standard input", kind)
+
+    def records(self) -> Iterator[Record]:
+        """Yield all records."""
+        if self._file.seekable() and self._file is not sys.stdin.buffer:
+            self._file.seek(0)
+        return self._parse(self._counted(self._file))
+
+    def of_partition(self, partition: int, begin: int, end: int) -> Iterator[Record]:
+        """Yield a partition's records in [begin, end); the position of :meth:`records` is kept."""
+        place = self._file.tell()
+        self._file.seek(0)
+        for record in self._parse(iter(self._file.readline, b"")):
+            if record.partition != partition or record.offset < begin:
+                continue
+            if record.offset >= end:
+                break
+            yield record
+        self._file.seek(place)
+
+    def _counted(self, file: BinaryIO) -> Iterator[bytes]:
+        while line := file.readline():
+            self.position += len(line)
+            yield line
+
+    def _parse(self, lines: Iterable[bytes]) -> Iterator[Record]:
+        if self._kind == "raw":
+            for number, line in enumerate(lines):
+                yield Record(0, number, -1, None, line.removesuffix(b"\n"))
+            return
+        try:
+            yield from read_envelopes(lines, self._name)
+        except EnvelopeError as problem:
+            raise CannotCheck(str(problem)) from None
+
+
+class _Fixed:
+    """One bundle and one model for all offsets and partitions."""
+
+    def __init__(self, bundle: Bundle, model: LinearModel | None) -> None:
+        self._bundles = {bundle.hash: bundle}
+        models = NO_MODEL if model is None else model.version
+        self._models = {models: model}
+        self.journal: Callable[[int], Journal] = lambda _: fixed_journal(bundle.hash, models)
+
+    def bundle(self, version: str) -> Bundle:
+        """Return the bundle."""
+        return self._bundles[version]
+
+    def model(self, version: str) -> LinearModel | None:
+        """Return the model."""
+        return self._models[version]
+
+
+class _Journaled:
+    """Versions from an exported journal, their content from an exported control topic."""
+
+    def __init__(self, journal: Path, control: Path) -> None:
+        self._control_name = str(control)
+        self._journals: dict[int, list[tuple[int, bytes]]] = {}
+        self._journal_name = str(journal)
+        for record in _envelopes(journal):
+            if record.value is not None:
+                self._journals.setdefault(record.partition, []).append((record.offset, record.value))
+        self._control = {
+            record.key: record.value
+            for record in _envelopes(control)
+            if record.key is not None and record.value is not None
+        }
+        self._bundles: dict[str, Bundle] = {}
+        self._models: dict[str, LinearModel] = {}
+
+    def journal(self, partition: int) -> Journal:
+        """Return a partition's journal."""
+        try:
+            return read_journal(self._journals.get(partition, []))
+        except JournalError as problem:
+            raise CannotCheck(f"{self._journal_name}: partition {partition}: {problem}") from None
+
+    def bundle(self, version: str) -> Bundle:
+        """Return a bundle by its hash."""
+        if version not in self._bundles:
+            try:
+                self._bundles[version] = compile_archive(find_content(self._control, "bundle", version))
+            except (ControlError, BundleError) as problem:
+                raise CannotCheck(f"{self._control_name}: {problem}") from None
+        return self._bundles[version]
+
+    def model(self, version: str) -> LinearModel | None:
+        """Return a model by its hash."""
+        if version == NO_MODEL:
+            return None
+        if version not in self._models:
+            try:
+                self._models[version] = load_model(find_content(self._control, "model", version))
+            except (ControlError, ModelError) as problem:
+                raise CannotCheck(f"{self._control_name}: {problem}") from None
+        return self._models[version]
+
+
+def _envelopes(path: Path) -> Iterator[Record]:
+    with path.open("rb") as file:
+        try:
+            yield from read_envelopes(file, str(path))
+        except EnvelopeError as problem:
+            raise CannotCheck(str(problem)) from None
+
+
+def _compile(directory: Path, model: str | None) -> _Fixed | None:
+    files = read_directory(directory)
+    compiled = compile_sources(files)
+    if compiled.bundle is None:
+        print(render_all(compiled.errors, files, f"{directory}/"), file=sys.stderr)
+        return None
+    return _Fixed(compiled.bundle, _model(model))
+
+
+def _model(name: str | None) -> LinearModel | None:
+    data = shipped_model() if name is None else None if name == NO_MODEL else Path(name).read_bytes()
+    try:
+        return None if data is None else load_model(data)
+    except ModelError as problem:
+        raise BadUse(f"{name or 'shipped model'}: {problem}") from None
+
+
+@contextlib.contextmanager
+def _output(name: str) -> Iterator[BinaryIO]:
+    if name == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+    else:
+        with Path(name).open("wb") as file:
+            yield file
