@@ -6,6 +6,7 @@ import itertools
 import signal
 import threading
 from pathlib import Path
+from typing import Self
 
 import pytest
 from support.kafka import Topics
@@ -45,7 +46,7 @@ class Trickle:
         self._more, self._stop, self.idle = threading.Event(), threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, args=(Feed(site),), name="trickle")
 
-    def __enter__(self) -> Trickle:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -89,7 +90,7 @@ def die(site: Site, point: str, nth: int, *, change: bool) -> None:
 def wait_for_all(site: Site, worker: Running) -> None:
     """Wait until every record of the input is decided."""
     ends = [site.end("transactions", partition) for partition in range(site.partitions)]
-    worker.wait_for(lambda: [len(effective(site, p)) for p in range(site.partitions)] >= ends, "all decided")
+    worker.wait_for(lambda: [len(effective(site, p)) for p in range(site.partitions)] == ends, "all decided")
 
 
 def edit(site: Site) -> None:

@@ -14,7 +14,8 @@ fields:
   event.type:
     path: event_type
     type: enum
-    values: [payment, card_auth, login, password_reset, device_added, payee_added, profile_change, outcome, reversal, label]
+    values: [payment, card_auth, login, password_reset, device_added, payee_added, profile_change, outcome,
+      reversal, label]
     default: payment
   event.time:      {path: event_time, type: time, required: true}
   account.id:      {path: account_id, type: id, from: [string, integer], required: true, class: personal}
