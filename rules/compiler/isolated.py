@@ -30,7 +30,8 @@ MEMORY_BYTES = 2 << 30
 """Address space: NumPy and LLVM map about 0.3 GiB, 16 MiB of rules take less than one."""
 OUT_OF_MEMORY = 99
 """Exit code of a child that may not have more memory; a signal ends one without CPU time."""
-_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "NUMBA_CACHE_DIR")
+_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "NUMBA_CACHE_DIR")
+"""What finds the same code as the caller's; no settings and no secrets."""
 
 
 def compile_isolated(
@@ -63,7 +64,7 @@ def compile_isolated(
     }
     try:
         child = subprocess.run(  # noqa: S603 - this interpreter, this module, nothing from the files
-            [sys.executable, "-I", "-m", __name__],
+            [sys.executable, "-P", "-s", "-m", __name__],
             input=json.dumps(request).encode(),
             capture_output=True,
             env={name: os.environ[name] for name in _KEPT if name in os.environ},
