@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -32,6 +33,8 @@ the start. Headers are not exported. The file appears under its name when it is 
 """
 TOPICS = ("input", "decisions", "journal", "control", "alerts", "dead-letters")
 BATCH = 10_000
+POLL_S = 0.1
+"""The client waits this long for a full batch."""
 SILENCE_S = 30.0
 """A broker that has records delivers some within this time."""
 QUIET_S = 2.0
@@ -71,7 +74,8 @@ def run(args: argparse.Namespace) -> int:
         quiet(
             settings.broker,
             **{
-                "group.id": f"{settings.app_id}-export",  # required by the client, never used: nothing is committed
+                # Required by the client and never used: nothing is joined, nothing committed.
+                "group.id": f"{settings.app_id}-export",
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
                 # Aborted records were never decided; the worker does not see them either.
@@ -119,9 +123,12 @@ def _records(consumer: Consumer, name: str, span: Span, servers: str) -> Iterato
     if span.begin == span.end:
         return
     consumer.assign([TopicPartition(name, span.partition, span.begin)])
+    heard_s = time.monotonic()
     while True:
-        messages = consumer.consume(BATCH, SILENCE_S)
-        if not messages:
+        messages = consumer.consume(BATCH, POLL_S)
+        if messages:
+            heard_s = time.monotonic()
+        elif time.monotonic() - heard_s > SILENCE_S:
             raise CannotCheck(f"`{name}` partition {span.partition} delivered nothing for {SILENCE_S:.0f} s")
         for message in messages:
             error = message.error()
@@ -130,8 +137,8 @@ def _records(consumer: Consumer, name: str, span: Span, servers: str) -> Iterato
                     return
                 if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001
                     raise CannotCheck(
-                        f"`{name}` partition {span.partition} lost records to its retention while it was read; "
-                        "export again"
+                        f"`{name}` partition {span.partition} lost records to its retention while it was "
+                        "read; export again"
                     )
                 raise as_command_error(error, servers)
             if message.offset() >= span.end:
