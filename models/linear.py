@@ -142,6 +142,12 @@ def dump_model(
     )
 
 
+def blank_model(on: Sequence[str], inputs: Sequence[Input]) -> LinearModel:
+    """Return a model that knows nothing, for preparing examples."""
+    zeros = [0.0] * len(inputs)
+    return load_model(dump_model(on, inputs, zeros, zeros, zeros, 0.0, {}))
+
+
 def load_model(data: bytes) -> LinearModel:
     """Read a model file, which may be hostile.
 

@@ -6,7 +6,7 @@ with their weight put right; frauds never are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -59,9 +59,12 @@ def new_model(settings: Settings) -> compose.Pipeline:
 
 
 def learn(
-    inputs: Sequence[Input], examples: Examples, settings: Settings
+    inputs: Sequence[Input],
+    examples: Examples,
+    settings: Settings,
+    advance: Callable[[float], object] = lambda _: None,
 ) -> tuple[compose.Pipeline, dict[str, float]]:
-    """Go through the examples once, in event order.
+    """Go through the examples once, in event order; ``advance`` is told the share that is done.
 
     Returns:
         The River pipeline, and the metrics of the prequential scores over the last ``measured_share`` of the
@@ -82,6 +85,8 @@ def learn(
             _learn_row(model, keys, examples, int(matured[learned]), settings)
             learned += 1
         score[at] = model.predict_proba_one(_as_dict(keys, examples, int(row)))[True]
+        if at % 1000 == 0:
+            advance(at / len(rows))
     for row in matured[learned:]:
         _learn_row(model, keys, examples, int(row), settings)
     tail = slice(int(len(rows) * (1 - settings.measured_share)), None)

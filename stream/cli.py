@@ -24,6 +24,7 @@ COMMANDS = {
     "demo": "fraudstream.bench.demo",
     "worker": "fraudstream.stream.commands.worker",
     "topics": "fraudstream.stream.commands.topics",
+    "rules": "fraudstream.stream.commands.rules",
     "replay": "fraudstream.stream.commands.replay",
     "export": "fraudstream.stream.commands.export",
     "generate": "fraudstream.bench.traffic.command",

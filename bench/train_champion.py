@@ -1,0 +1,170 @@
+"""Train the shipped champion on generated history with labels.
+
+``python -m fraudstream.bench.train_champion --seed 11 --count 1000000`` decides the history with the
+shipped rules (for its features only), lets River learn each event when its label is known, and writes the
+model file.
+The same arguments give the same bytes under one set of locked libraries.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+from fraudstream.bench.calibration import shipped_model, shipped_rules
+from fraudstream.bench.traffic.generate import generate
+from fraudstream.bench.traffic.records import Chunk, rfc3339
+from fraudstream.models.linear import Columns, Input, blank_model
+from fraudstream.models.train import Examples, Settings, export_river, learn
+from fraudstream.rules.bundle import Bundle
+from fraudstream.rules.compiler.compile import compile_sources, read_directory
+from fraudstream.stream.pipeline import Pipeline, Result
+from fraudstream.stream.scoring import BoundModel, bind_model, undeclared_inputs
+from fraudstream.stream.wire.types import Slice
+
+ON = ("payment", "card_auth")
+"""The model scores attempts to move money."""
+
+LEGITIMATE_AFTER_MS = 7 * 86_400_000
+"""An event that nobody complained about for so long is taken for legitimate."""
+
+UTC_OFFSET = "480"
+"""Minutes; the generated bank's customers live in one zone."""
+
+INPUTS = (
+    Input("txn.amount", "log1p"),
+    Input("txn.balance_before", "log1p"),
+    *(Input("txn.channel", "flag", name) for name in ("mobile", "web", "atm", "pos")),
+    *(Input("txn.kind", "flag", name) for name in ("transfer", "instant", "cash_withdrawal", "cash_deposit")),
+    Input("txn.direction", "flag", "in"),
+    Input("event.time", "hour_sin", UTC_OFFSET),
+    Input("event.time", "hour_cos", UTC_OFFSET),
+    Input("account.active_for", "log1p"),
+    Input("account.idle", "log1p"),
+    Input("account.sent_count_1h", "log1p"),
+    Input("account.sent_sum_24h", "log1p"),
+    Input("account.sent_mean_30d", "log1p"),
+    Input("account.senders_24h", "log1p"),
+    Input("account.received_24h", "log1p"),
+    Input("account.left_24h", "log1p"),
+    Input("account.cash_near_limit_10d", "log1p"),
+    Input("account.failed_logins_1h", "log1p"),
+    Input("account.password_resets_24h", "log1p"),
+    Input("account.devices_added_24h", "log1p"),
+    Input("account.profile_changes_24h", "log1p"),
+    Input("account.payees_added_24h", "log1p"),
+    Input("pair.device_seen_for", "log1p"),
+    Input("pair.device_seen_for", "present"),
+    Input("pair.payee_seen_for", "log1p"),
+    Input("pair.payee_seen_for", "present"),
+    Input("pair.sent_count_24h", "log1p"),
+    Input("card.auths_10m", "log1p"),
+    Input("card.small_auths_6h", "log1p"),
+    Input("card.declines_6h", "log1p"),
+    Input("card.spent_mean_30d", "log1p"),
+    Input("card.city_seen_for", "present"),
+    Input("card.country_seen_for", "log1p"),
+    Input("card.country_seen_for", "present"),
+    Input("card.shown_for", "log1p"),
+    Input("device.customers_30d", "log1p"),
+    Input("merchant.declined_cards_10m", "log1p"),
+    Input("payee.known_for", "log1p"),
+    Input("payee.payers_7d", "log1p"),
+)
+
+
+class History:
+    """Collects examples of the events that the model scores."""
+
+    def __init__(self, bound: BoundModel) -> None:
+        self._bound = bound
+        self._parts: list[Examples] = []
+
+    def add(self, result: Result, chunk: Chunk) -> None:
+        """Take the feature rows of a decided chunk with its labels."""
+        batch, matrix = result.batch, result.matrix
+        columns = Columns(batch.value, batch.state, matrix.value, matrix.state)
+        wanted = self._bound.wanted(columns, np.ones(len(batch), np.bool_))
+        x, present = self._bound.model.transform(self._bound.binding, columns, wanted)
+        time_ms = batch.value[batch.schema.field(batch.schema.event_time).column]
+        fraud = np.zeros(len(batch), np.bool_)
+        known_ms = time_ms + LEGITIMATE_AFTER_MS
+        place = {offset: row for row, offset in enumerate(batch.offset.tolist())}
+        for label in chunk.labels:
+            row = place[label.offset]
+            fraud[row], known_ms[row] = label.fraud, label.labelled_at_ms
+        keep = wanted == 1
+        self._parts.append(Examples(x[keep], present[keep], fraud[keep], time_ms[keep], known_ms[keep]))
+
+    def examples(self) -> Examples:
+        """Return everything, in event order."""
+        return Examples(*(np.concatenate(columns) for columns in zip(*self._parts, strict=True)))
+
+
+def collect(bundle: Bundle, seed: int, count: int, accounts: int, progress: Progress) -> Examples:
+    """Run generated history through the pipeline and return its examples.
+
+    Raises:
+        ValueError: the bundle does not declare an input.
+    """
+    model = blank_model(ON, INPUTS)
+    bound = bind_model(model, bundle)
+    if bound is None:
+        raise ValueError("the rules do not fit the model: " + "; ".join(undeclared_inputs(model, bundle)))
+    history, pipeline = History(bound), Pipeline(0, bytes(16), bundle, None)
+    task = progress.add_task("history", total=count)
+    for chunk in generate(count, seed, accounts=accounts):
+        offsets = range(chunk.offset, chunk.offset + len(chunk))
+        part = Slice.from_records(0, chunk.values, chunk.keys, offsets, chunk.times_ms.tolist())
+        history.add(pipeline.process(part), chunk)
+        progress.advance(task, len(chunk))
+    return history.examples()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train and write the file."""
+    parser = argparse.ArgumentParser(
+        prog="python -m fraudstream.bench.train_champion",
+        description="Train the champion on generated, labelled history.",
+        epilog="example: python -m fraudstream.bench.train_champion --seed 11 --count 1000000",
+    )
+    parser.add_argument("--seed", type=int, default=11, metavar="S", help="of the traffic and the sampling")
+    parser.add_argument("--count", type=int, default=1_000_000, metavar="N", help="events of history")
+    parser.add_argument("--accounts", type=int, default=5_000, metavar="N", help="fewer: more days")
+    parser.add_argument(
+        "--rules", type=Path, metavar="DIR", help="rules directory (default: the shipped one)"
+    )
+    parser.add_argument("--output", type=Path, metavar="F", help="model file (default: the shipped one)")
+    args = parser.parse_args(argv)
+    compiled = compile_sources(read_directory(args.rules or shipped_rules()))
+    if compiled.bundle is None:
+        print("fraudstream: the rules do not compile; see `fraudstream rules lint`", file=sys.stderr)
+        return 2
+    settings = Settings(seed=args.seed, legitimate_share=0.25)
+    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+        examples = collect(compiled.bundle, args.seed, args.count, args.accounts, progress)
+        task = progress.add_task("learning", total=1.0)
+        model, metrics = learn(INPUTS, examples, settings, lambda done: progress.update(task, completed=done))
+    training = {
+        "data": {"generator_seed": args.seed, "events": args.count, "accounts": args.accounts},
+        "window": [rfc3339(int(examples.time_ms[0])), rfc3339(int(examples.time_ms[-1]))],
+        "features": compiled.bundle.features.hash,
+        "river": version("river"),
+        "metrics": metrics,
+    }
+    output = args.output or shipped_model()
+    output.write_bytes(export_river(model, ON, INPUTS, settings, training))
+    print(json.dumps({"output": str(output), **metrics}, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

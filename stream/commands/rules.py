@@ -1,0 +1,266 @@
+"""`fraudstream rules`: what risk operators do with a rules directory."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from fraudstream.models.linear import LinearModel, ModelError, load_model
+from fraudstream.rules.compiler.casefile import TestResult, run_tests
+from fraudstream.rules.compiler.compile import Compiled, compile_sources, read_directory
+from fraudstream.rules.compiler.explain import explain
+from fraudstream.rules.compiler.jsonschema import document_schema, json_schema
+from fraudstream.rules.compiler.source import Diagnostic, Span, render_all
+from fraudstream.rules.compiler.vocabulary import DOCUMENTS
+from fraudstream.stream.errors import BadUse, Exit, NothingToCheck
+from fraudstream.stream.rule_tests import make_history_runner
+from fraudstream.stream.scoring import undeclared_inputs
+from fraudstream.stream.shipped import default_rules, shipped_model
+
+SUMMARY = "check, test and explain a rules directory"
+
+_EXAMPLES = """examples:
+  fraudstream rules lint rules/
+  fraudstream rules test rules/ --junit tests.xml
+  fraudstream rules explain card.testing.small_auths
+  fraudstream rules schema > fraudstream.schema.json"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of all actions."""
+    parser.epilog = _EXAMPLES
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    def action(name: str, does: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        found = actions.add_parser(
+            name,
+            help=text,
+            description=text,
+            epilog=f"example: {next(line.strip() for line in _EXAMPLES.splitlines() if f' {name} ' in line)}",
+            allow_abbrev=False,
+        )
+        found.set_defaults(does=does)
+        return found
+
+    lint = action("lint", _lint, "find every error and warning in the files")
+    _add_directory(lint)
+    lint.add_argument("--format", choices=("text", "json", "github"), default="text")
+    lint.add_argument("--strict", action="store_true", help="warnings end with exit code 1 too")
+    test = action("test", _test, "run the tests that stand beside the rules")
+    _add_directory(test)
+    test.add_argument("--rule", metavar="ID", help="only this rule's tests")
+    test.add_argument("--junit", type=Path, metavar="F", help="write a JUnit report")
+    test.add_argument("--verbose", action="store_true", help="list the tests that passed too")
+    words = action("explain", _explain, "put a rule into words, with the features it reads")
+    words.add_argument("id", metavar="ID", help="the rule")
+    words.add_argument("--rules", dest="directory", type=Path, metavar="DIR", help="default: rules/")
+    schema = action("schema", _schema, "print the JSON Schema of the files, for editors")
+    schema.add_argument("--kind", choices=sorted(DOCUMENTS), help="of one kind of file only")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do one action."""
+    does: Callable[[argparse.Namespace], int] = args.does
+    return does(args)
+
+
+def _add_directory(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("directory", nargs="?", type=Path, metavar="DIR", help="default: rules/")
+    parser.add_argument("--model", metavar="F", help="model file, or none (default: the shipped model)")
+
+
+class _Directory:
+    """A rules directory, compiled."""
+
+    def __init__(self, directory: Path | None, model: LinearModel | None) -> None:
+        self.path = directory or default_rules()
+        self.files = read_directory(self.path)
+        inputs = [] if model is None else [item.name for item in model.inputs]
+        self.compiled: Compiled = compile_sources(self.files, inputs)
+
+    @property
+    def prefix(self) -> str:
+        """Return what stands before file names in messages."""
+        return f"{self.path}/"
+
+    def print_errors(self) -> bool:
+        """Print the errors, if there are any, to standard error."""
+        errors = self.compiled.errors
+        if errors:
+            print(render_all(errors, self.files, self.prefix), file=sys.stderr)
+        return bool(errors)
+
+
+def _lint(args: argparse.Namespace) -> int:
+    model = _model(args.model)
+    found = _Directory(args.directory, model)
+    findings = (*found.compiled.diagnostics, *_misfits(found.compiled, model))
+    warnings = len(findings) - len(found.compiled.errors)
+    if args.format == "json":
+        print(json.dumps([_as_json(item, found.prefix) for item in findings], ensure_ascii=False, indent=1))
+    elif args.format == "github":
+        for item in findings:
+            print(_as_annotation(item, found.prefix))
+    else:
+        if findings:
+            print(render_all(findings, found.files, found.prefix), end="\n\n")
+        print(_summary(found, warnings))
+    return Exit.FINDINGS if found.compiled.errors or (args.strict and warnings) else Exit.OK
+
+
+def _misfits(compiled: Compiled, model: LinearModel | None) -> list[Diagnostic]:
+    """Return inputs that are declared, but not as the model reads them."""
+    bundle = compiled.bundle
+    if bundle is None or model is None or any(item.name not in bundle.slots for item in model.inputs):
+        return []
+    hint = "`model.score` is always missing with these rules"
+    return [
+        Diagnostic(
+            "warning", f"the model does not fit: {text}", Span("schema.yaml", 1, 1), hint, "model-misfit"
+        )
+        for text in undeclared_inputs(model, bundle)
+    ]
+
+
+def _summary(found: _Directory, warnings: int) -> str:
+    compiled = found.compiled
+    errors = len(compiled.errors)
+    text = f"{_count(errors, 'error')}, {_count(warnings, 'warning')} in {_count(len(found.files), 'file')}"
+    if compiled.bundle is None:
+        return text
+    live = len(compiled.bundle.rules)
+    features = _count(len(compiled.bundle.features.features), "feature")
+    return f"{text}: {_count(live, 'rule')} in force, {features}, bundle {compiled.bundle.hash}"
+
+
+def _as_json(item: Diagnostic, prefix: str) -> dict[str, object]:
+    span = item.span
+    return {
+        "level": item.level,
+        "message": item.message,
+        "hint": item.hint,
+        "code": item.code,
+        "file": prefix + span.file,
+        "line": span.line,
+        "column": span.column,
+        "length": span.length,
+    }
+
+
+def _as_annotation(item: Diagnostic, prefix: str) -> str:
+    """Return a workflow command as GitHub Actions reads it from a step's output."""
+    span = item.span
+    place = {
+        "file": prefix + span.file,
+        "line": span.line,
+        "col": span.column,
+        "endColumn": span.column + span.length,
+        "title": item.code or "rules",
+    }
+    properties = ",".join(f"{name}={_escaped(str(value), more=True)}" for name, value in place.items())
+    return f"::{item.level} {properties}::{_escaped(item.text)}"
+
+
+def _escaped(text: str, *, more: bool = False) -> str:
+    text = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return text.replace(":", "%3A").replace(",", "%2C") if more else text
+
+
+def _test(args: argparse.Namespace) -> int:
+    model = _model(args.model)
+    found = _Directory(args.directory, model)
+    if found.print_errors():
+        return Exit.FINDINGS
+    bundle = found.compiled.bundle
+    assert bundle is not None
+    results = run_tests(found.compiled, make_history_runner(bundle, model))
+    if args.rule is not None:
+        results = [result for result in results if result.rule == args.rule]
+        if not results:
+            raise NothingToCheck(f"no tests of a rule `{args.rule}` in {found.path}")
+    if not results:
+        raise NothingToCheck(f"no tests in {found.path}; every live rule needs one that matches and one not")
+    for result in results:
+        if result.status == "failed" or args.verbose:
+            _print_result(result, found.prefix)
+    failed = sum(result.status == "failed" for result in results)
+    skipped = sum(result.status == "skipped" for result in results)
+    rules = len({result.rule for result in results})
+    tail = f", {skipped} skipped" if skipped else ""
+    passed = len(results) - failed - skipped
+    print(
+        f"{_count(len(results), 'test')} of {_count(rules, 'rule')}: {passed} passed, {failed} failed{tail}"
+    )
+    if args.junit is not None:
+        _write_junit(args.junit, results, found.prefix)
+    return Exit.FINDINGS if failed else Exit.OK
+
+
+def _print_result(result: TestResult, prefix: str) -> None:
+    span = result.span
+    print(f"{prefix}{span.file}:{span.line}: {result.status}: `{result.rule}`, test `{result.name}`")
+    for problem in result.problems:
+        print(f"    {problem}")
+
+
+def _write_junit(path: Path, results: Sequence[TestResult], prefix: str) -> None:
+    suites = ET.Element("testsuites")
+    for rule in dict.fromkeys(result.rule for result in results):
+        mine = [result for result in results if result.rule == rule]
+        failures = sum(result.status == "failed" for result in mine)
+        skipped = sum(result.status == "skipped" for result in mine)
+        suite = ET.SubElement(
+            suites, "testsuite", name=rule, tests=str(len(mine)), failures=str(failures), skipped=str(skipped)
+        )
+        for result in mine:
+            case = ET.SubElement(
+                suite,
+                "testcase",
+                classname=rule,
+                name=_for_xml(result.name),
+                file=prefix + result.span.file,
+                line=str(result.span.line),
+            )
+            if result.status != "passed":
+                kind = "failure" if result.status == "failed" else "skipped"
+                ET.SubElement(case, kind, message=_for_xml("; ".join(result.problems)))
+    ET.ElementTree(suites).write(path, encoding="utf-8", xml_declaration=True)
+
+
+def _for_xml(text: str) -> str:
+    """Replace what XML 1.0 cannot hold."""
+    return re.sub("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)
+
+
+def _explain(args: argparse.Namespace) -> int:
+    found = _Directory(args.directory, None)
+    if found.print_errors():
+        return Exit.FINDINGS
+    try:
+        print(explain(found.compiled, args.id))
+    except KeyError as problem:
+        raise BadUse(str(problem.args[0])) from None
+    return Exit.OK
+
+
+def _schema(args: argparse.Namespace) -> int:
+    schema = json_schema() if args.kind is None else document_schema(args.kind)
+    print(json.dumps(schema, indent=2))
+    return Exit.OK
+
+
+def _model(name: str | None) -> LinearModel | None:
+    data = shipped_model() if name is None else None if name == "none" else Path(name).read_bytes()
+    try:
+        return None if data is None else load_model(data)
+    except ModelError as problem:
+        raise BadUse(f"{name or 'shipped model'}: {problem}") from None
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
