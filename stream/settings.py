@@ -245,7 +245,7 @@ class Settings:
         high=65_535,
     )
     log_level: str = setting(
-        "info", "Web", "Least level that is logged.", choices=("debug", "info", "warning", "error")
+        "info", "Log", "Least level that is logged.", choices=("debug", "info", "warning", "error")
     )
 
     @property

@@ -1,0 +1,109 @@
+"""Reference pages made from declarations: `python -m fraudstream.stream.reference` writes them.
+
+A test compares the committed pages with what this module makes, so they cannot go stale.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from fraudstream.stream.metrics import METRICS, Metric
+from fraudstream.stream.settings import CONFIG_VARIABLE, OTHER_VARIABLES, PREFIX, Meta, describe
+
+GENERATED = "<!-- Made by `python -m fraudstream.stream.reference`; do not edit. -->"
+DIRECTORY = Path("docs/reference")
+SETTINGS_INTRODUCTION = (
+    f"Settings are connections, paths and resources. They come from `{PREFIX}*` variables, from the TOML file "
+    f"that `{CONFIG_VARIABLE}` names (keys are the names in lower case, without the prefix), and from the "
+    "defaults, in this order. A name that is not listed here is an error."
+)
+METRICS_INTRODUCTION = (
+    "The worker serves them in Prometheus' text format at `/metrics`. Label values are closed sets: nothing "
+    "that a transaction contains becomes a label."
+)
+
+
+def settings_page() -> str:
+    """Return the page about settings."""
+    lines = [
+        "# Settings",
+        "",
+        GENERATED,
+        "",
+        SETTINGS_INTRODUCTION,
+        "",
+        "No setting changes a byte of a decision. What does is in the rules directory, and journaled.",
+    ]
+    declared = [(name, *rest) for name, rest in describe().items()]
+    for group in dict.fromkeys(meta.group for _, _, _, meta in declared):
+        rows = [
+            (f"`{PREFIX}{name.upper()}`", _default(default), _allowed(kind, meta), meta.doc)
+            for name, kind, default, meta in declared
+            if meta.group == group
+        ]
+        lines += ["", f"## {group}", "", *_table(("variable", "default", "allowed", "meaning"), rows)]
+    lines += ["", "## Other variables", ""]
+    lines += _table(
+        ("variable", "meaning"),
+        [(f"`{name}`", f"{doc[0].upper()}{doc[1:]}.") for name, doc in OTHER_VARIABLES.items()],
+    )
+    return "\n".join(lines) + "\n"
+
+
+def metrics_page() -> str:
+    """Return the page about metrics."""
+    lines = [
+        "# Metrics",
+        "",
+        GENERATED,
+        "",
+        METRICS_INTRODUCTION,
+    ]
+    for metric in METRICS:
+        lines += ["", f"## `{metric.full_name}`", "", metric.meaning, "", *_facts(metric)]
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {"settings.md": settings_page, "metrics.md": metrics_page}
+
+
+def write(directory: Path = DIRECTORY) -> None:
+    """Write all pages."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, page in PAGES.items():
+        (directory / name).write_text(page(), "utf-8")
+
+
+def _facts(metric: Metric) -> list[str]:
+    lines = [f"- Kind: {metric.kind}, in {metric.unit}."]
+    for label in metric.labels:
+        values = ", ".join(f"`{value}`" for value in label.values) or label.source
+        lines.append(f"- Label `{label.name}`: {values}.")
+    if metric.buckets:
+        lines.append(f"- Buckets: {', '.join(f'{bound:g}' for bound in metric.buckets)}.")
+    return [*lines, f"- What to do: {metric.action}"]
+
+
+def _default(value: object) -> str:
+    return f"`{value}`" if str(value) else "empty"
+
+
+def _allowed(kind: type, meta: Meta) -> str:
+    if meta.choices:
+        return ", ".join(f"`{choice}`" for choice in meta.choices)
+    if meta.unit == "port":
+        return f"{meta.low} to {meta.high}"
+    if meta.low is not None and meta.high is not None:
+        return f"{meta.low:,} to {meta.high:,} {meta.unit}"
+    return meta.expected or ("a path" if kind is Path else "a path, or empty")
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    table = [head, ["---"] * len(head), *rows]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table]
+
+
+if __name__ == "__main__":
+    write(*map(Path, sys.argv[1:]))
