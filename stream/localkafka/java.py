@@ -45,6 +45,12 @@ def find_java() -> Java:
     )
 
 
+def path_suffices() -> bool:
+    """Return whether PATH has all that the local broker needs: Java to run it, Maven to get it."""
+    java, maven = shutil.which("java"), shutil.which("mvn")
+    return java is not None and maven is not None and java_major(java) >= OLDEST
+
+
 def java_major(command: str) -> int:
     """Return the major version of a Java, 0 if it does not run (macOS has a stub that only complains)."""
     try:
