@@ -433,7 +433,7 @@ def _check_placeholders(
 def _check_ids(rules: list[DeclaredRule], findings: Findings) -> None:
     """Refuse an id that two rules have or had."""
     owners: dict[str, DeclaredRule] = {}
-    for rule in rules:
+    for rule in (item for item in rules if item.id):
         first = owners.setdefault(rule.id, rule)
         if first is not rule:
             place = first.place.span
