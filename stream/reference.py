@@ -15,9 +15,9 @@ from fraudstream.stream.settings import CONFIG_VARIABLE, OTHER_VARIABLES, PREFIX
 GENERATED = "<!-- Made by `python -m fraudstream.stream.reference`; do not edit. -->"
 DIRECTORY = Path("docs/reference")
 SETTINGS_INTRODUCTION = (
-    f"Settings are connections, paths and resources. They come from `{PREFIX}*` variables, from the TOML "
-    f"file that `{CONFIG_VARIABLE}` names (keys are the names in lower case, without the prefix), and from the "
-    "defaults, in this order. A name that is not listed here is an error."
+    f"Settings are connections, paths and resources. They come from `{PREFIX}*` variables, from the "
+    f"TOML file that `{CONFIG_VARIABLE}` names (keys are the names in lower case, without the prefix), and "
+    "from the defaults, in this order. A name that is not listed here is an error."
 )
 METRICS_INTRODUCTION = (
     "The worker serves them in Prometheus' text format at `/metrics`. Label values are closed sets: nothing "
