@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from support.kafka import Topics
 from support.worker import Feed, Running, Site, reference, same_as_reference, traffic
 from support.worker_rules import write_rules
 
+from fraudstream.bench.traffic.hostile import Record
 from fraudstream.stream.localkafka.client import quiet
 
 pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.timeout(240)]
@@ -28,11 +30,13 @@ def start(site: Site, bug: str, failpoint: str = "", **environment: str) -> Runn
     return site.start(module=MODULE, FRAUD_TEST_BUG=bug, **points, **environment)
 
 
-def finish(site: Site, bug: str) -> None:
-    """Let a worker do the rest, then compare with the reference run."""
+def finish(site: Site, bug: str, rest: Sequence[Record] = (), versions: int = 1) -> None:
+    """Let a worker journal so many versions and do the rest, then compare with the reference run."""
     worker = start(site, bug)
-    end = site.end("transactions", 0)
     try:
+        worker.wait_for(lambda: bool(bug) or len(site.journal(0).versions) >= versions, "versions")
+        Feed(site).send(rest)
+        end = site.end("transactions", 0)
         worker.wait_for(lambda: done(site, end), "the rest")
         assert worker.stop() == 0, worker.text
     finally:
@@ -87,15 +91,12 @@ def journal_not_awaited(site: Site, bug: str) -> None:
     worker = start(site, bug, "before_journal_ack:2")
     try:
         if bug:
-            worker.wait_for(
-                lambda: "building" in worker.text or "from offset 300 on" in worker.text, "a switch"
-            )
+            worker.wait_for(lambda: "from offset 300 on" in worker.text, "a switch")
         feed.send(records[300:600])
         assert worker.wait_exit() == -signal.SIGKILL, worker.text
     finally:
         worker.kill()
-    feed.send(records[600:])
-    finish(site, bug)
+    finish(site, bug, records[600:], versions=2)
     border = site.journal(0).versions[1].from_offset
     assert 0 < border < site.end("transactions", 0)
 

@@ -17,6 +17,7 @@ from fraudstream.stream.localkafka.client import quiet
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
 DEVICE_FEATURE = "device.count_1h: {agg: count, key: device.id, window: 1h}"
+MAX_FEATURE = "account.max_1h: {agg: max, of: txn.amount, key: account.id, window: 1h}"
 
 
 def make(topics: Topics, home: Path, partitions: int = 1, **settings: str) -> Site:
@@ -69,7 +70,7 @@ def test_a_valid_change_is_in_force_within_three_seconds_and_a_broken_one_is_ref
     broken = site.rules / "rulesets" / "account.yaml"
     broken.write_text(broken.read_text().replace("account.count_1h >= 2", "account.cuont_1h >= 3"))
     worker.wait_for(lambda: "did you mean" in worker.text or "account.cuont_1h" in worker.text, "the refusal")
-    write_rules(site.rules, 2, "account.max_1h: {agg: max, of: txn.amount, key: account.id, window: 1h}")
+    write_rules(site.rules, 2, MAX_FEATURE)
     worker.wait_for(lambda: "needs a restart" in worker.text, "the other refusal")
     feed.send(records[800:])
     worker.wait_decided(len(records))
@@ -79,14 +80,14 @@ def test_a_valid_change_is_in_force_within_three_seconds_and_a_broken_one_is_ref
 
 
 def test_other_features_at_a_restart_rebuild_the_state_from_the_log(topics: Topics, tmp_path: Path) -> None:
-    """The journaled definitions run up to the border, then the state is built again from the oldest record."""
+    """The journaled definitions run up to the border, then the state is built again from the start."""
     site = make(topics, tmp_path)
     feed, records = Feed(site), traffic(900, 13)
     worker = site.start()
     feed.send(records[:500])
     worker.wait_decided(500)
     worker.kill()
-    write_rules(site.rules, 3, "account.max_1h: {agg: max, of: txn.amount, key: account.id, window: 1h}")
+    write_rules(site.rules, 3, MAX_FEATURE)
     worker = site.start()
     worker.wait_for(lambda: "building the state from 0 to 500" in worker.text, "the rebuild")
     feed.send(records[500:])
