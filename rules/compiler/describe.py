@@ -26,7 +26,6 @@ from fraudstream.rules.compiler.nodes import (
 from fraudstream.rules.compiler.terms import Constant, Scope
 
 _UNITS = (
-    ("week", 604_800_000),
     ("day", 86_400_000),
     ("hour", 3_600_000),
     ("minute", 60_000),

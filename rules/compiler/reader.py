@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import yaml
 
+from fraudstream.rules.compiler.positions import positions
 from fraudstream.rules.compiler.source import Diagnostic, SourceLines, Span, quoted
 
 FILE_BYTES_MAX = 1 << 20
@@ -30,7 +31,6 @@ FLOW_HINT = (
 _FORBIDDEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]|\r(?!\n)"
 )
-_SPACE = " \t\r\n"
 
 
 class Findings:
@@ -99,7 +99,7 @@ class ScalarNode:
     def part(self, begin: int, end: int) -> Span:
         """Return where characters ``begin`` to ``end`` of the text stand in the file."""
         if self._map is None:
-            self._map = _positions(self)
+            self._map = positions(self.lines.text, (self.begin, self.end), self.text, self.style)
         last = len(self._map) - 1
         start = self._map[max(0, min(begin, last))]
         stop = self._map[max(0, min(end - 1, last))] + 1 if end > begin else start + 1
@@ -376,67 +376,3 @@ def _word(text: str, at: int) -> str:
     """Return what stands at a position, up to the next space."""
     found = re.compile(r"\S+").match(text, at)
     return found[0][:40] if found else "end of file" if at >= len(text.rstrip()) else text[at : at + 1]
-
-
-def _positions(node: ScalarNode) -> list[int]:
-    """Return for each character of a scalar's text (and its end) where it stands in the file.
-
-    Folding, indentation and escapes change white space and single characters only, so runs of white
-    space on both sides are paired with each other and everything else one by one.
-    """
-    source = list(_units(node))
-    out: list[int] = []
-    at = 0
-    value = node.text
-    index = 0
-    while index < len(value):
-        if value[index] in _SPACE:
-            begin = index
-            while index < len(value) and value[index] in _SPACE:
-                index += 1
-            where = source[at][0] if at < len(source) else node.end
-            while at < len(source) and source[at][1]:
-                at += 1
-            out.extend([where] * (index - begin))
-            continue
-        while at < len(source) and source[at][1]:
-            at += 1
-        out.append(source[at][0] if at < len(source) else node.end)
-        at += 1
-        index += 1
-    last = out[-1] + 1 if out else node.begin
-    out.append(last)
-    return out
-
-
-def _units(node: ScalarNode) -> list[tuple[int, bool]]:
-    """Return (position, is white space) of each unit of a scalar's source between its quotes."""
-    text, at, end = node.lines.text, node.begin, node.end
-    out: list[tuple[int, bool]] = []
-    if node.style in ("|", ">"):
-        at = text.find("\n", at) + 1 or end
-    elif node.style in ("'", '"'):
-        at, end = at + 1, end - 1
-    while at < end:
-        char = text[at]
-        size = 1
-        space = char in _SPACE
-        if node.style == "'" and char == "'":
-            size = 2
-        elif node.style == '"' and char == "\\":
-            size, space = _escape(text, at)
-        out.append((at, space))
-        at += size
-    return out
-
-
-def _escape(text: str, at: int) -> tuple[int, bool]:
-    """Return (length in the file, is white space) of an escape in a double-quoted text."""
-    kind = text[at + 1 : at + 2]
-    size = {"x": 4, "u": 6, "U": 10}.get(kind, 2)
-    if size > 2:
-        code = int(text[at + 2 : at + size], 16)
-        return size, code < 128 and chr(code) in _SPACE
-    if kind == "\r":
-        return 3, True
-    return size, kind in "nrt \n\t"

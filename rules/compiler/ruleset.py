@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 
-from fraudstream.rules.bundle import Action, Mode, Schema, Segment, Severity, Slot, Type
+from fraudstream.rules.bundle import Action, Mode, Schema, Segment, Severity, Slot
 from fraudstream.rules.compiler import grammar
 from fraudstream.rules.compiler import shape as shapes
 from fraudstream.rules.compiler.cases import Case, read_cases
-from fraudstream.rules.compiler.expressions import checked, constant_at, note
+from fraudstream.rules.compiler.expressions import checked, note
 from fraudstream.rules.compiler.lists import instant
 from fraudstream.rules.compiler.nodes import names
+from fraudstream.rules.compiler.params import Param, plain_name, read_params
 from fraudstream.rules.compiler.reader import Findings, ScalarNode
-from fraudstream.rules.compiler.schema import KEYWORDS
 from fraudstream.rules.compiler.shape import Section
 from fraudstream.rules.compiler.source import quoted
 from fraudstream.rules.compiler.suggest import suggest
 from fraudstream.rules.compiler.text import compile_text
-from fraudstream.rules.compiler.types import Checked, Constant, Scope, both, gate, names_read
+from fraudstream.rules.compiler.types import Checked, Scope, both, gate, names_read
 from fraudstream.rules.compiler.typologies import LANGUAGE, zone_name
 from fraudstream.rules.compiler.vocabulary import (
     ACTIONS,
@@ -27,27 +26,15 @@ from fraudstream.rules.compiler.vocabulary import (
     EFFECTIVE,
     MODE,
     OVERRIDES,
-    PARAM,
     RULE,
     SEVERITIES,
     STATES,
 )
 
 RULES_MAX = 20_000
-PARAMS_MAX = 64
 CONDITIONS_MAX = 64
 RESERVED_IDS = ("typology.", "model.")
 """Reasons of typologies and model bands have codes with these prefixes."""
-_NUMERIC = (Type.NUMBER, Type.INTEGER, Type.MONEY)
-
-
-@dataclass(frozen=True, slots=True)
-class Param:
-    """A threshold of a rule."""
-
-    value: Constant
-    text: str
-    place: ScalarNode
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +140,7 @@ def _read_rule(
         message = "`effective` is empty: `until` is not after `from`"
         findings.error(effective.key("until"), message, "`until` itself is not included")
     mode = section.section("mode", MODE)
-    params = _read_params(section, scope, findings)
+    params = read_params(section, scope, findings)
     scope = replace(scope, params={key: item.value for key, item in params.items()})
     conditions = _read_conditions(section, scope, findings)
     scope = replace(scope, conditions={key: item.checked for key, item in conditions.items()})
@@ -249,78 +236,6 @@ def _event_types(section: Section, schema: Schema, findings: Findings) -> tuple[
     return tuple(out)
 
 
-def _read_params(section: Section, scope: Scope, findings: Findings) -> dict[str, Param]:
-    out: dict[str, Param] = {}
-    entries = section.table("params")
-    if len(entries) > PARAMS_MAX:
-        findings.error(section.key("params"), f"{len(entries)} params, at most {PARAMS_MAX} are allowed")
-    for key, node in entries[:PARAMS_MAX]:
-        inner = Section.open(node, PARAM, findings)
-        if not _plain_name(key, "a param", findings) or inner is None:
-            continue
-        value = inner.scalar("value")
-        found = None if value is None else constant_at(value, scope, findings)
-        if value is None or found is None:
-            continue
-        for bound, sign in (("min", 1), ("max", -1)):
-            _check_bound(inner, bound, sign, found, value, scope, findings)
-        out[key.text] = Param(found, value.text, key)
-    return out
-
-
-def _check_bound(
-    section: Section,
-    bound: str,
-    sign: int,
-    value: Constant,
-    place: ScalarNode,
-    scope: Scope,
-    findings: Findings,
-) -> None:
-    node = section.scalar(bound)
-    if node is None:
-        return
-    limit = constant_at(node, scope, findings)
-    if limit is None:
-        return
-    numeric = value.kind.type in _NUMERIC and limit.kind.type in _NUMERIC
-    if not numeric and value.kind.type is not limit.kind.type:
-        message = f"`{bound}` is `{limit.kind.type}`, but the value is `{value.kind.type}`"
-        findings.error(node, message, "write both with one unit")
-        return
-    if limit.currency != value.currency and limit.currency and value.currency:
-        findings.error(node, f"`{bound}` is in {limit.currency}, but the value is in {value.currency}")
-        return
-    left, right = _measure(value, limit, scope), _measure(limit, value, scope)
-    if isinstance(left, (str, tuple)) or isinstance(right, (str, tuple)):
-        findings.error(node, f"`{bound}` does not work for `{value.kind.type}`", "remove it")
-    elif (left < right) if sign > 0 else (left > right):
-        side = "below" if sign > 0 else "above"
-        findings.error(place, f"the value {quoted(place.text)} is {side} `{bound}` {quoted(node.text)}")
-
-
-def _measure(
-    value: Constant, beside: Constant, scope: Scope
-) -> Fraction | int | float | str | tuple[float, float]:
-    """Return what a bound compares; a bare number beside money means major units."""
-    if value.exact is None:
-        return value.value
-    if beside.kind.type is Type.MONEY and value.kind.type is not Type.MONEY:
-        digits = scope.decimals(beside.currency or scope.base_currency) or 0
-        return value.exact * Fraction(10) ** digits
-    return value.exact
-
-
-def _plain_name(key: ScalarNode, what: str, findings: Findings) -> bool:
-    if not shapes.name(key, f"the name of {what}", findings):
-        return False
-    if "." in key.text or key.text in KEYWORDS:
-        hint = "use one word of letters, digits and `_`"
-        findings.error(key, f"{quoted(key.text)} can not be the name of {what}", hint)
-        return False
-    return True
-
-
 def _read_conditions(section: Section, scope: Scope, findings: Findings) -> dict[str, Condition]:
     """Check named conditions in an order where each stands behind those that it names."""
     waiting: dict[str, tuple[ScalarNode, ScalarNode, set[str]]] = {}
@@ -330,7 +245,7 @@ def _read_conditions(section: Section, scope: Scope, findings: Findings) -> dict
         findings.error(section.key("conditions"), message)
     for key, node in entries[:CONDITIONS_MAX]:
         text = shapes.scalar(node, f"`{key.text}`", findings)
-        if not _plain_name(key, "a condition", findings) or text is None:
+        if not plain_name(key, "a condition", findings) or text is None:
             continue
         if key.text in scope.slots:
             findings.error(
