@@ -1,4 +1,4 @@
-"""What comes with the installation: the rules directory and the champion."""
+"""What commands decide with: the rules directory and model they are given, or those of the installation."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import importlib.resources
 from pathlib import Path
 
 import fraudstream.rules
+from fraudstream.models.linear import LinearModel, ModelError, load_model
+from fraudstream.rules.compiler.compile import read_directory
+from fraudstream.stream.errors import BadUse
+from fraudstream.stream.scoring import NO_MODEL
 
 
 def shipped_rules() -> Path:
@@ -23,3 +27,28 @@ def shipped_model() -> bytes | None:
     """Return the shipped champion's file, None if there is none."""
     file = importlib.resources.files("fraudstream.models") / "registry" / "champion.json"
     return file.read_bytes() if file.is_file() else None
+
+
+def read_rules(directory: Path) -> dict[str, bytes]:
+    """Return the files of a rules directory.
+
+    Raises:
+        BadUse: there is no such directory.
+    """
+    try:
+        return read_directory(directory)
+    except NotADirectoryError as problem:
+        raise BadUse(str(problem)) from None
+
+
+def named_model(name: str | None) -> LinearModel | None:
+    """Return the model of a file; None: the shipped one; ``none``: none.
+
+    Raises:
+        BadUse: the file is no model.
+    """
+    data = shipped_model() if name is None else None if name == NO_MODEL else Path(name).read_bytes()
+    try:
+        return None if data is None else load_model(data)
+    except ModelError as problem:
+        raise BadUse(f"{name or 'shipped model'}: {problem}") from None

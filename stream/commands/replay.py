@@ -18,7 +18,6 @@ from fraudstream.rules.compiler.compile import (
     BundleError,
     compile_archive,
     compile_sources,
-    read_directory,
 )
 from fraudstream.rules.compiler.source import render_all
 from fraudstream.stream.control_store import ControlError, find_content
@@ -30,7 +29,7 @@ from fraudstream.stream.pipeline import Result
 from fraudstream.stream.progress import Progress
 from fraudstream.stream.replay import PartitionReplay, fixed_journal
 from fraudstream.stream.scoring import NO_MODEL
-from fraudstream.stream.shipped import default_rules, shipped_model
+from fraudstream.stream.shipped import default_rules, named_model, read_rules
 
 SUMMARY = "decide a recorded log without Kafka; the reference for every other run"
 
@@ -282,20 +281,12 @@ def _envelopes(path: Path) -> Iterator[Record]:
 
 
 def _compile(directory: Path, model: str | None) -> _Fixed | None:
-    files = read_directory(directory)
+    files = read_rules(directory)
     compiled = compile_sources(files)
     if compiled.bundle is None:
         print(render_all(compiled.errors, files, f"{directory}/"), file=sys.stderr)
         return None
-    return _Fixed(compiled.bundle, _model(model))
-
-
-def _model(name: str | None) -> LinearModel | None:
-    data = shipped_model() if name is None else None if name == NO_MODEL else Path(name).read_bytes()
-    try:
-        return None if data is None else load_model(data)
-    except ModelError as problem:
-        raise BadUse(f"{name or 'shipped model'}: {problem}") from None
+    return _Fixed(compiled.bundle, named_model(model))
 
 
 @contextlib.contextmanager

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from fraudstream.models.linear import LinearModel, ModelError, load_model
+from fraudstream.models.linear import LinearModel
 from fraudstream.rules.compiler.casefile import TestResult, run_tests
-from fraudstream.rules.compiler.compile import Compiled, compile_sources, read_directory
+from fraudstream.rules.compiler.compile import Compiled, compile_sources
 from fraudstream.rules.compiler.explain import explain
 from fraudstream.rules.compiler.jsonschema import document_schema, json_schema
 from fraudstream.rules.compiler.source import Diagnostic, Span, render_all
@@ -20,7 +20,7 @@ from fraudstream.rules.compiler.vocabulary import DOCUMENTS
 from fraudstream.stream.errors import BadUse, Exit, NothingToCheck
 from fraudstream.stream.rule_tests import make_history_runner
 from fraudstream.stream.scoring import undeclared_inputs
-from fraudstream.stream.shipped import default_rules, shipped_model
+from fraudstream.stream.shipped import default_rules, named_model, read_rules
 
 SUMMARY = "check, test and explain a rules directory"
 
@@ -79,7 +79,7 @@ class _Directory:
 
     def __init__(self, directory: Path | None, model: LinearModel | None) -> None:
         self.path = directory or default_rules()
-        self.files = read_directory(self.path)
+        self.files = read_rules(self.path)
         inputs = [] if model is None else [item.name for item in model.inputs]
         self.compiled: Compiled = compile_sources(self.files, inputs)
 
@@ -97,7 +97,7 @@ class _Directory:
 
 
 def _lint(args: argparse.Namespace) -> int:
-    model = _model(args.model)
+    model = named_model(args.model)
     found = _Directory(args.directory, model)
     findings = (*found.compiled.diagnostics, *_misfits(found.compiled, model))
     warnings = len(findings) - len(found.compiled.errors)
@@ -172,7 +172,7 @@ def _escaped(text: str, *, more: bool = False) -> str:
 
 
 def _test(args: argparse.Namespace) -> int:
-    model = _model(args.model)
+    model = named_model(args.model)
     found = _Directory(args.directory, model)
     if found.print_errors():
         return Exit.FINDINGS
@@ -252,14 +252,6 @@ def _schema(args: argparse.Namespace) -> int:
     schema = json_schema() if args.kind is None else document_schema(args.kind)
     print(json.dumps(schema, indent=2))
     return Exit.OK
-
-
-def _model(name: str | None) -> LinearModel | None:
-    data = shipped_model() if name is None else None if name == "none" else Path(name).read_bytes()
-    try:
-        return None if data is None else load_model(data)
-    except ModelError as problem:
-        raise BadUse(f"{name or 'shipped model'}: {problem}") from None
 
 
 def _count(number: int, noun: str) -> str:
