@@ -43,6 +43,8 @@ class ClusterState:
     brokers: int
     topics: Mapping[str, TopicState]
     """Name -> state; topics that do not exist are absent."""
+    id: str = ""
+    """Of the cluster."""
 
 
 def quiet(servers: str, **options: Any) -> dict[str, Any]:
@@ -94,6 +96,7 @@ class Cluster:
                     )
                     for name in wanted
                 },
+                str(found.cluster_id),
             )
 
     def create(self, topics: Mapping[str, tuple[int, Mapping[str, str]]], replication_factor: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.resources
 import logging
 import os
 import signal
@@ -24,6 +23,7 @@ from fraudstream.stream.partition import Services
 from fraudstream.stream.pipeline import Pipeline
 from fraudstream.stream.reload import Reloader
 from fraudstream.stream.scoring import NO_MODEL
+from fraudstream.stream.shipped import shipped_model
 
 log = logging.getLogger(__name__)
 
@@ -181,11 +181,3 @@ def _load_model(catalogue: Catalogue, path: str) -> LinearModel | None:
         return catalogue.add_model(content)
     except ModelError as problem:
         raise Refusal(f"model {path or 'of this installation'} cannot be used: {problem}") from problem
-
-
-def shipped_model() -> bytes | None:
-    """Return the champion that is installed with the product, None if there is none."""
-    folder = importlib.resources.files("fraudstream.models") / "registry"
-    found = folder.iterdir() if folder.is_dir() else ()
-    files = sorted(file.name for file in found if file.name.endswith(".json"))
-    return (folder / files[0]).read_bytes() if files else None

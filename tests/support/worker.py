@@ -9,25 +9,25 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import orjson
 from confluent_kafka import Consumer, Producer, TopicPartition
 from support.kafka import Topics
 
 from fraudstream.bench.traffic.generate import START_MS, generate
-from fraudstream.bench.traffic.hostile import Record, hostile
-from fraudstream.models.linear import load_model
+from fraudstream.bench.traffic.hostile import Record as Made
+from fraudstream.bench.traffic.hostile import hostile
+from fraudstream.models.linear import LinearModel, load_model
+from fraudstream.rules.bundle import Bundle
 from fraudstream.rules.compiler.compile import compile_archive
 from fraudstream.stream.control_store import find_content
-from fraudstream.stream.journal import InForce, Journal, read_journal
+from fraudstream.stream.envelope import Record
+from fraudstream.stream.journal import Journal, read_journal
 from fraudstream.stream.localkafka.client import quiet
-from fraudstream.stream.pipeline import Known, Pipeline
-from fraudstream.stream.recovery import DECISIONS
-from fraudstream.stream.wire.types import Slice
+from fraudstream.stream.replay import PartitionReplay
+from fraudstream.stream.scoring import NO_MODEL
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("transactions", "decisions", "alerts", "dead-letters", "journal", "control")
@@ -142,7 +142,7 @@ class Feed:
         )
         self.sent = 0
 
-    def send(self, records: Iterable[Record]) -> None:
+    def send(self, records: Iterable[Made]) -> None:
         """Append records; they are acknowledged on return."""
         topic = self._site.prefix + "transactions"
         for record in records:
@@ -230,84 +230,43 @@ class Reference(NamedTuple):
     state_hash: str
 
 
+class Published:
+    """Bundles and models by version, from the control topic."""
+
+    def __init__(self, records: Iterable[Kept]) -> None:
+        self._records = {r.key: r.value for r in records if r.key is not None and r.value is not None}
+
+    def bundle(self, version: str) -> Bundle:
+        """Compile a bundle."""
+        return compile_archive(find_content(self._records, "bundle", version))
+
+    def model(self, version: str) -> LinearModel | None:
+        """Load a model."""
+        return None if version == NO_MODEL else load_model(find_content(self._records, "model", version))
+
+
 def reference(site: Site, partition: int, batch: int = 997) -> Reference:
-    """Decide a partition by its journal in one process: the versions in force, their borders and rebuilds."""
-    journal = site.journal(partition)
-    assert journal.start is not None
-    control = {r.key: r.value for r in site.read("control", 0) if r.key is not None and r.value is not None}
-    records = site.read("transactions", partition)
-    source = Slice.from_records(
-        partition,
-        [r.value for r in records],
-        [r.key for r in records],
-        [r.offset for r in records],
-        [r.time_ms for r in records],
-    )
+    """Replay the partition by its journal and the control topic."""
+    records = [
+        Record(partition, r.offset, r.time_ms, r.key, r.value) for r in site.read("transactions", partition)
+    ]
 
-    def pipeline_of(version: InForce) -> Pipeline:
-        assert journal.start is not None
-        bundle = compile_archive(find_content(control, "bundle", version.bundle))
-        model = (
-            None if version.models == "none" else load_model(find_content(control, "model", version.models))
-        )
-        key, start = journal.start.hash_key, journal.start.from_offset
-        return Pipeline(partition, key, bundle, model, start, live=version.mode == "live")
+    def reread(_: int, begin: int, end: int) -> Iterator[Record]:
+        return (record for record in records if begin <= record.offset < end)
 
+    replay = PartitionReplay(partition, site.journal(partition), Published(site.read("control", 0)), reread)
     decisions: dict[int, bytes] = {}
     alerts: set[str] = set()
     dead_letters: set[str] = set()
-
-    def feed(pipeline: Pipeline, begin: int, end: int, *, silent: bool) -> None:
-        # What was decided stays decided: a rebuilt state remembers the answers that were given.
-        known = known_of(decisions) if silent else None
-        row = begin
-        while row < end:
-            stop = min(row + batch, end)
-            result = pipeline.process(source.part(row, stop), known if silent else None)
-            row = stop
-            if silent:
-                continue
-            for at, slice_row in enumerate(result.rows.tolist()):
-                decisions[int(result.slice.offset[slice_row])] = result.encoded.record(at)
-            alerts.update(f"{partition}:{int(result.slice.offset[r])}" for r, _ in result.alerts)
-            dead_letters.update(f"{partition}:{int(result.slice.offset[d.row])}" for d in result.dead_letters)
-
-    n = len(source)
-    version = journal.in_force(0)
-    pipeline = pipeline_of(version)
-    row = 0
-    for border in [*journal.borders(), 2**62]:
-        stop = row + int((source.offset[row:] < border).sum())
-        feed(pipeline, row, stop, silent=False)
-        row = stop
-        if border == 2**62:
-            break
-        now = journal.in_force(border)
-        if now != version:
-            fresh = pipeline_of(now)
-            same = (fresh.bundle.schema.hash, fresh.bundle.features.hash) == (
-                pipeline.bundle.schema.hash,
-                pipeline.bundle.features.hash,
-            )
-            if same and now.state_from == version.state_from:
-                pipeline.switch(fresh.bundle, fresh.model, live=fresh.live)
-            else:
-                pipeline = fresh
-                feed(pipeline, 0, row, silent=True)
-            version = now
-    assert row == n
-    return Reference(decisions, alerts, dead_letters, pipeline.state_hash())
-
-
-def known_of(decisions: dict[int, bytes]) -> Known:
-    """Return decisions by input offset as the pipeline takes them."""
-    offsets = sorted(decisions)
-    bodies = [orjson.loads(decisions[offset]) for offset in offsets]
-    return Known(
-        np.array(offsets, np.int64),
-        np.array([DECISIONS[body["decision"]] for body in bodies], np.uint8),
-        np.array([body["score"] for body in bodies], np.int32),
-    )
+    for begin in range(0, len(records), batch):
+        for result in replay.run(records[begin : begin + batch]):
+            offsets = result.slice.offset
+            for at, row in enumerate(result.rows.tolist()):
+                decisions[int(offsets[row])] = result.encoded.record(at)
+            alerts.update(f"{partition}:{int(offsets[row])}" for row, _ in result.alerts)
+            dead_letters.update(f"{partition}:{int(offsets[item.row])}" for item in result.dead_letters)
+    assert replay.pipeline is not None
+    return Reference(decisions, alerts, dead_letters, replay.pipeline.state_hash())
 
 
 def effective(site: Site, partition: int) -> dict[int, bytes]:
@@ -344,7 +303,7 @@ def same_as_reference(site: Site) -> list[Reference]:
     return references
 
 
-def traffic(count: int, seed: int) -> list[Record]:
+def traffic(count: int, seed: int) -> list[Made]:
     """Return hostile records (W5) of generated traffic."""
     return list(hostile(generate(count, seed, START_MS, max(50, count // 90)), seed))
 
