@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from fraudstream.rules.bundle import Agg, Bundle, Field, Rule, Slot
+from fraudstream.rules.bundle import Agg, Bundle, Field, Rule, Slot, Type
 from fraudstream.stream.reading import Decoded
 
 MASK = "****"
@@ -54,21 +54,33 @@ class Evidence:
         return decision[:-1] + b"," + text[1:].encode()
 
     def _members(self, transaction: bytes) -> dict[str, object]:
-        source = json.loads(transaction, parse_float=str)
+        source = json.loads(transaction, parse_float=_Digits)
         result: dict[str, object] = {}
         for path, field in self._paths:
             value: object = source
             for name in path:
                 value = value.get(name) if isinstance(value, dict) else None
             if value is not None:
-                _put(result, path, mask(value) if field.personal else value)
+                _put(result, path, _masked(field, value) if field.personal else value)
         return result
+
+
+class _Digits(str):
+    """A number with a fraction, as it was written."""
+
+    __slots__ = ()
+
+
+def _masked(field: Field, value: object) -> object:
+    return MASK if field.type is Type.GEO else mask(value)
 
 
 def mask(value: object) -> object:
     """Hide a personal value but for the last four characters of a longer text or integer."""
     if value is None:
         return None
+    if isinstance(value, _Digits):
+        return MASK
     if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
         text = str(value)
         return MASK + text[-4:] if len(text) > 4 else MASK
