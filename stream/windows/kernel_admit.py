@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from fraudstream.stream.windows import layout as at
-from fraudstream.stream.windows.kernel_bits import mix31
+from fraudstream.stream.windows.kernel_bits import mix31, pointer
 
 D_RING = 0  # where entries begin
 D_RING_MASK = 1
@@ -140,8 +140,9 @@ def remember(d, slot, head, id_low, id_high, body_low, body_high, time, offset):
 
 
 @njit(cache=True, nogil=True)
-def expire(d, steps):  # type: ignore[no-untyped-def]
+def expire(memory, steps):  # type: ignore[no-untyped-def]
     """Let up to ``steps`` entries leave the old end of the ring."""
+    d = pointer(memory)
     horizon = d[D_WATERMARK] - d[D_DEDUP]
     index, mask = d[D_INDEX], d[D_INDEX_MASK]
     while steps > 0 and d[D_TAIL] < d[D_NEXT]:
@@ -176,8 +177,9 @@ def expire(d, steps):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def grow_ring(d, mask):  # type: ignore[no-untyped-def]
+def grow_ring(memory, mask):  # type: ignore[no-untyped-def]
     """Widen the ring in place to ``mask + 1`` entries; the index holds sequence numbers and stays."""
+    d = pointer(memory)
     old = d[D_RING_MASK]
     for sequence in range(d[D_TAIL], d[D_NEXT]):
         source, target = sequence & old, sequence & mask
@@ -188,8 +190,9 @@ def grow_ring(d, mask):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def rebuild_index(d, index, mask):  # type: ignore[no-untyped-def]
+def rebuild_index(memory, index, mask):  # type: ignore[no-untyped-def]
     """Fill a fresh index of ``mask + 1`` zero slots."""
+    d = pointer(memory)
     d[D_INDEX], d[D_INDEX_MASK] = index, mask
     for sequence in range(d[D_TAIL], d[D_NEXT]):
         index_entry(d, sequence)
@@ -197,13 +200,14 @@ def rebuild_index(d, index, mask):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def admit(  # type: ignore[no-untyped-def]
-    d, ids, body, event_time, record_time, offsets, start_from, flags, times, watermarks, entries, first
+    memory, ids, body, event_time, record_time, offsets, start_from, flags, times, watermarks, entries, first
 ):
     """Classify rows in log order.
 
     ``ids``, ``body``: int64 [2, n]; ``flags``: uint16 [n]; the other outputs int64 [n]: clamped time,
     watermark before the row, own entry (the first's for a duplicate, -1 none), offset of the first (-1).
     """
+    d = pointer(memory)
     for row in range(len(event_time)):
         time = event_time[row]
         flag = 0
@@ -241,16 +245,18 @@ def admit(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def write_results(d, flags, entries, decision, score):  # type: ignore[no-untyped-def]
+def write_results(memory, flags, entries, decision, score):  # type: ignore[no-untyped-def]
     """Put results of non-duplicates into their entries."""
+    d = pointer(memory)
     for row in range(len(entries)):
         if entries[row] >= 0 and flags[row] & _DUPLICATE == 0:
             d[entry_at(d, entries[row]) + E_RESULT] = np.int64(decision[row]) | (np.int64(score[row]) << 8)
 
 
 @njit(cache=True, nogil=True)
-def read_results(d, entries, decision, score):  # type: ignore[no-untyped-def]
+def read_results(memory, entries, decision, score):  # type: ignore[no-untyped-def]
     """Read results back; rows without an entry keep what they have."""
+    d = pointer(memory)
     for row in range(len(entries)):
         if entries[row] >= 0:
             result = d[entry_at(d, entries[row]) + E_RESULT]
@@ -259,8 +265,9 @@ def read_results(d, entries, decision, score):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def live_entries(d, out):  # type: ignore[no-untyped-def]
+def live_entries(memory, out):  # type: ignore[no-untyped-def]
     """Copy remembered entries in log order to ``out`` (int64 [k, 7]); return how many."""
+    d = pointer(memory)
     horizon = d[D_WATERMARK] - d[D_DEDUP]
     n = 0
     for sequence in range(d[D_TAIL], d[D_NEXT]):
@@ -273,8 +280,9 @@ def live_entries(d, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def restore_entries(d, items):  # type: ignore[no-untyped-def]
+def restore_entries(memory, items):  # type: ignore[no-untyped-def]
     """Append entries of a snapshot."""
+    d = pointer(memory)
     for row in range(len(items)):
         slot, head = find_head(d, items[row, 0], items[row, 1])
         sequence = remember(

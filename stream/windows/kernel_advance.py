@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from fraudstream.stream.windows import layout as at
-from fraudstream.stream.windows.kernel_bits import float_of, hash_words
+from fraudstream.stream.windows.kernel_bits import float_of, hash_words, pointer, pointer_from
 from fraudstream.stream.windows.kernel_evaluate import evaluate
 from fraudstream.stream.windows.kernel_keys import add_key, find_key, remove_key
 from fraudstream.stream.windows.kernel_segments import free_segment, insert
@@ -16,40 +16,42 @@ _SKIPPED = np.uint16(1 | 4)  # Flag.DUPLICATE, Flag.LATE
 
 
 @njit(cache=True, nogil=True)
-def key_of(m, p, q, row, value, state):  # type: ignore[no-untyped-def]
+def key_of(m, p, q, row, rows, value, state):  # type: ignore[no-untyped-def]
     """Return (present, low, high) of a row's key: in full up to two words, else hashed."""
     words, listed = p[q + at.K_KEY_WORDS], p[q + at.K_KEY]
     for i in range(words):
-        if state[p[listed + i], row] == 0:
+        if state[p[listed + i] * rows + row] == 0:
             return False, np.int64(0), np.int64(0)
     if words == 1:
-        return True, value[p[listed], row], np.int64(0)
+        return True, value[p[listed] * rows + row], np.int64(0)
     if words == 2:
-        return True, value[p[listed], row], value[p[listed + 1], row]
+        return True, value[p[listed] * rows + row], value[p[listed + 1] * rows + row]
     scratch = m[at.C_SCRATCH]
     for i in range(words):
-        m[scratch + i] = value[p[listed + i], row]
+        m[scratch + i] = value[p[listed + i] * rows + row]
     low, high = hash_words(m, scratch, words)
     return True, low, high
 
 
 @njit(cache=True, nogil=True)
-def event_words(m, p, q, row, time, value, state, filters):  # type: ignore[no-untyped-def]
+def event_words(m, p, q, row, rows, time, value, state, filters):  # type: ignore[no-untyped-def]
     """Write the current event's words to scratch; return whether a value was clamped."""
     event = m[at.C_SCRATCH]
     for i in range(p[q + at.K_FLAG_WORDS] + 1):
         m[event + i] = 0
     m[event] = time << at.TIME_SHIFT
-    word, bit = row >> 6, np.uint64(row & 63)
+    word, bit, words = row >> 6, np.uint64(row & 63), (rows + 63) >> 6
     for number in range(p[q + at.K_NEED_COUNT]):
         need = p[q + at.K_NEEDS] + number * at.NEED
         filter_number = p[need + at.N_FILTER]
-        if filter_number >= 0 and (filters[filter_number, word] >> bit) & np.uint64(1) == np.uint64(0):
+        if filter_number >= 0 and (filters[filter_number * words + word] >> bit) & np.uint64(1) == np.uint64(
+            0
+        ):
             continue
         listed = p[need + at.N_PRESENT]
         present = True
         for i in range(p[need + at.N_PRESENT_COUNT]):
-            if state[p[listed + i], row] == 0:
+            if state[p[listed + i] * rows + row] == 0:
                 present = False
                 break
         if present:
@@ -63,7 +65,7 @@ def event_words(m, p, q, row, time, value, state, filters):  # type: ignore[no-u
     for number in range(p[q + at.K_COLUMN_COUNT]):
         column = p[q + at.K_COLUMNS] + number * at.COLUMN
         source, mode = p[column + at.V_ROW], p[column + at.V_MODE]
-        item = value[source, row]
+        item = value[source * rows + row]
         if mode == at.MODE_INTEGER:
             if item > at.VALUE_MAX or item < -at.VALUE_MAX:
                 clamped = True
@@ -77,7 +79,7 @@ def event_words(m, p, q, row, time, value, state, filters):  # type: ignore[no-u
         elif mode == at.MODE_PAIR:
             m[target + number] = item
             # The second word's place is free until the next column is written.
-            m[target + number + 1] = value[source + 1, row]
+            m[target + number + 1] = value[(source + 1) * rows + row]
             item, _ = hash_words(m, target + number, 2)
         elif mode == at.MODE_TIME:
             item = time
@@ -94,28 +96,46 @@ def forget_key(m, header):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def advance(m, p, value, state, filters, times, watermarks, flags, out_value, out_state, approximate):  # type: ignore[no-untyped-def]
+def advance(  # type: ignore[no-untyped-def]
+    memory, plan, values, states, masks, clamped_times, watermarks_before, row_flags, matrix, presence, marks
+):
     """Evaluate and enter every row that is neither duplicate nor late, kind by kind in log order.
 
-    ``watermarks``: int64 [n], in force before each row. Returns False if memory is exhausted.
+    ``values``, ``states`` [C, n] and ``masks``: the batch and the true-masks of the filters.
+    ``clamped_times``, ``watermarks_before`` (before each row), ``row_flags``: what admission said, [n].
+    ``matrix``, ``presence`` [n, F], ``marks`` (approximate, uint8 [n]): outputs.
+    Returns False if memory is exhausted.
     """
+    m, p, value, state, filters = (
+        pointer(memory),
+        pointer(plan),
+        pointer(values),
+        pointer(states),
+        pointer(masks),
+    )
+    times, watermarks, flags = pointer(clamped_times), pointer(watermarks_before), pointer(row_flags)
+    out_value, out_state, approximate = pointer(matrix), pointer(presence), pointer(marks)
+    rows, width = len(clamped_times), matrix.shape[1]
     for kind in range(p[at.P_KINDS]):
         q = at.P_RECORDS + kind * at.KIND
         event = m[at.C_SCRATCH]
-        for row in range(len(times)):
+        for row in range(rows):
             if flags[row] & _SKIPPED:
                 continue
-            present, low, high = key_of(m, p, q, row, value, state)
+            present, low, high = key_of(m, p, q, row, rows, value, state)
             if not present:
                 continue
-            clamped = event_words(m, p, q, row, times[row], value, state, filters)
+            clamped = event_words(m, p, q, row, rows, times[row], value, state, filters)
             header = find_key(m, kind, low, high)
             if header >= 0 and m[header + at.H_LAST] < watermarks[row] - p[q + at.K_LIFE]:
                 forget_key(m, header)
                 header = np.int64(-1)
-            reaches = evaluate(m, p, q, header, event, out_value[row], out_state[row])
+            target = row * width
+            reaches = evaluate(
+                m, p, q, header, event, pointer_from(out_value, target), pointer_from(out_state, target)
+            )
             if clamped or reaches:
-                approximate[row] = True
+                approximate[row] = 1
             if header < 0:
                 header = add_key(m, kind, low, high)
             if header < 0 or not insert(m, p, q, header, watermarks[row] - p[q + at.K_RETAIN], event):
@@ -125,8 +145,9 @@ def advance(m, p, value, state, filters, times, watermarks, flags, out_value, ou
 
 
 @njit(cache=True, nogil=True)
-def sweep(m, p, watermark, steps):  # type: ignore[no-untyped-def]
+def sweep(memory, plan, watermark, steps):  # type: ignore[no-untyped-def]
     """Look at the next ``steps`` headers and forget keys that no row can see any more."""
+    m, p = pointer(memory), pointer(plan)
     used = m[at.C_USED]
     number = m[at.C_SWEEP]
     for _ in range(min(steps, used)):

@@ -1,10 +1,15 @@
-"""Word-level operations that Numba has no name for: reinterpretation, prefetch, 128-bit variance, mixing."""
+"""Word-level operations that Numba has no name for: pointers, prefetch, 128-bit variance, mixing.
+
+Kernels take arrays and go on with pointers to them: every function that an array is handed to would count
+its references, and an index would be checked for being negative. With ``NUMBA_BOUNDSCHECK=1`` (and a
+``NUMBA_CACHE_DIR`` of its own) the same sources run on arrays and every access is checked.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import config, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -58,20 +63,55 @@ def variance_sum(typingctx, n, total, squares_high, squares_low):  # type: ignor
     return types.float64(types.int64, types.int64, types.int64, types.int64), generate
 
 
+if config.BOUNDSCHECK:
+
+    @njit(cache=True)
+    def pointer(array):  # type: ignore[no-untyped-def]
+        """Return the array, flat."""
+        return array.reshape(array.size)
+
+    @njit(cache=True)
+    def pointer_from(items, begin):  # type: ignore[no-untyped-def]
+        """Return the items from ``begin`` on."""
+        return items[begin:]
+
+else:
+
+    @intrinsic
+    def pointer(typingctx, array):  # type: ignore[no-untyped-def]
+        """Return a pointer to the first item of an array that outlives it."""
+
+        def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+            return context.make_array(signature.args[0])(context, builder, args[0]).data
+
+        return types.CPointer(array.dtype)(array), generate
+
+    @intrinsic
+    def pointer_from(typingctx, items, begin):  # type: ignore[no-untyped-def]
+        """Return a pointer to ``items[begin]``."""
+
+        def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+            return builder.gep(args[0], [args[1]])
+
+        return items(items, types.int64), generate
+
+
 @intrinsic
-def prefetch(typingctx, memory, index):  # type: ignore[no-untyped-def]
-    """Ask for the cache line of ``memory[index]``; never faults."""
+def prefetch(typingctx, items, index):  # type: ignore[no-untyped-def]
+    """Ask for the cache line of ``items[index]``; never faults."""
 
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        array = context.make_array(signature.args[0])(context, builder, args[0])
-        address = builder.bitcast(builder.gep(array.data, [args[1]]), ir.IntType(8).as_pointer())
+        begin = args[0]
+        if isinstance(signature.args[0], types.Array):
+            begin = context.make_array(signature.args[0])(context, builder, begin).data
+        address = builder.bitcast(builder.gep(begin, [args[1]]), ir.IntType(8).as_pointer())
         small = ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), small, small, small])
         call = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
         builder.call(call, [address, small(0), small(3), small(1)])
         return context.get_dummy_value()
 
-    return types.void(memory, types.int64), generate
+    return types.void(items, types.int64), generate
 
 
 @njit(inline="always")

@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 
 from fraudstream.stream.windows import layout as at
+from fraudstream.stream.windows.kernel_bits import pointer
 from fraudstream.stream.windows.kernel_keys import add_key
 from fraudstream.stream.windows.kernel_segments import prune, size_class_of, take_segment
 from fraudstream.stream.windows.kernel_summary import extend_list
@@ -27,8 +28,9 @@ EXPORT = 6
 
 
 @njit(cache=True, nogil=True)
-def count_visible(m, p, watermark):  # type: ignore[no-untyped-def]
+def count_visible(memory, plan, watermark):  # type: ignore[no-untyped-def]
     """Return (keys, words of frozen and events) that are visible; invisible events leave memory."""
+    m, p = pointer(memory), pointer(plan)
     keys, words = np.int64(0), np.int64(0)
     for number in range(m[at.C_USED]):
         header = m[at.C_HEADERS] + number * at.HEADER
@@ -60,8 +62,9 @@ def visible(m, p, header, watermark):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def list_visible(m, p, watermark, numbers, keys):  # type: ignore[no-untyped-def]
+def list_visible(memory, plan, watermark, numbers, keys):  # type: ignore[no-untyped-def]
     """Fill ``numbers`` (int64 [k]) with header numbers and ``keys`` (int64 [k, EXPORT])."""
+    m, p = pointer(memory), pointer(plan)
     k = 0
     for number in range(m[at.C_USED]):
         header = m[at.C_HEADERS] + number * at.HEADER
@@ -79,8 +82,9 @@ def list_visible(m, p, watermark, numbers, keys):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True, nogil=True)
-def write_events(m, p, numbers, out):  # type: ignore[no-untyped-def]
+def write_events(memory, plan, numbers, out):  # type: ignore[no-untyped-def]
     """Write frozen words and event columns of the listed headers, one key after the other."""
+    m, p = pointer(memory), pointer(plan)
     target = 0
     for k in range(len(numbers)):
         header = m[at.C_HEADERS] + numbers[k] * at.HEADER
@@ -101,8 +105,9 @@ def write_events(m, p, numbers, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def restore_keys(m, p, keys, words):  # type: ignore[no-untyped-def]
+def restore_keys(memory, plan, keys, words):  # type: ignore[no-untyped-def]
     """Rebuild keys from what ``list_visible`` and ``write_events`` wrote. False: memory exhausted."""
+    m, p = pointer(memory), pointer(plan)
     source = 0
     for k in range(len(keys)):
         kind, kept = keys[k, X_KIND], keys[k, X_EVENTS]

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from fraudstream.stream.windows import layout as at
-from fraudstream.stream.windows.kernel_bits import mix31
+from fraudstream.stream.windows.kernel_bits import mix31, pointer
 
 _LOW32 = np.int64(0xFFFFFFFF)
 
@@ -105,8 +105,9 @@ def close_slot(m, index, mask, slot):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def move_index(m, old, old_mask, new, new_mask):  # type: ignore[no-untyped-def]
+def move_index(memory, old, old_mask, new, new_mask):  # type: ignore[no-untyped-def]
     """Fill a fresh index of ``new_mask + 1`` zero slots from the one at ``old``."""
+    m = pointer(memory)
     for slot in range(old_mask + 1):
         word = m[old + slot]
         if word != 0:

@@ -9,7 +9,7 @@ Memory
                         segments by size class
 scratch                 the current event's words, window borders, values seen
 headers                 ``HEADER`` words (64 bytes, one cache line) a key: ``H_*``
-index                   two areas used in turn: open addressing, a slot is ``hash bits << 32 | key number + 1``
+index                   two areas used in turn, open addressing: a slot is ``hash bits << 32 | key + 1``
 segments                bump allocation and free lists; capacities are powers of two from ``CAPACITY_MIN``
 
 A segment holds the kept events of one key, sorted by (time, log order), columns side by side::

@@ -126,7 +126,7 @@ class WindowStore:
             admission.flags,
             result.value,
             result.state,
-            result.approximate,
+            result.approximate.view(np.uint8),
         )
         if not whole:
             raise MemoryError("window memory is full: shorten windows or add partitions")

@@ -96,10 +96,12 @@ def declarations(draw: st.DrawFn) -> list[Feature]:
     return result
 
 
-def stream(codes: Sequence[int], keys: int, longest: int = len(STEPS)) -> list[Event]:
+def stream(
+    codes: Sequence[int], keys: int, longest: int = len(STEPS), *, varied: bool = False
+) -> list[Event]:
     """Turn integers into events: mostly forward in time, some behind, ahead, repeated or with reused ids.
 
-    ``longest``: how many of the steps are used; few make streams dense.
+    ``longest``: how many of the steps are used; few make streams dense. ``varied``: amounts hardly repeat.
     """
     events: list[Event] = []
     now = START_MS
@@ -113,6 +115,9 @@ def stream(codes: Sequence[int], keys: int, longest: int = len(STEPS)) -> list[E
         time = now
         if turn in (6, 7):
             time = max(START_MS, now - (jump if turn == 6 else jump % MINUTE))
+        if turn == 5 and events:
+            # The time of an earlier event again: ties behind later ones.
+            time = events[-1 - amount % min(len(events), 7)].values["event.time"]
         record = {0: -1, 1: time - 61_000, 2: time - 60_000, 3: time - 400_000}.get(skew, time)
         if again == 1 and events:
             twin = events[-1 - code % min(len(events), 7)]
@@ -124,7 +129,7 @@ def stream(codes: Sequence[int], keys: int, longest: int = len(STEPS)) -> list[E
             "account.id": f"a{account}",
             "merchant.id": f"m{merchant}",
             "device.country": ("CN", "US", "DE")[country],
-            "txn.amount": AMOUNTS[amount],
+            "txn.amount": code % 1_000_003 - 500_000 if varied else AMOUNTS[amount],
             "txn.count": amount - 3,
             "txn.rate": RATES[rate],
             "txn.geo": POINTS[point],
@@ -260,7 +265,10 @@ def hot_runs(draw: st.DrawFn) -> Run:
     features = feature_set(draw(declarations()), time)
     length = choose.choice((150, 400, 900))
     events = stream(
-        [choose.randrange(2**48) for _ in range(length)], choose.choice((1, 2)), choose.choice((3, 5, 7))
+        [choose.randrange(2**48) for _ in range(length)],
+        choose.choice((1, 2)),
+        choose.choice((3, 5, 7)),
+        varied=True,
     )
     borders = sorted({choose.randrange(1, length) for _ in range(5)} | {length})
     return Run(features, events, borders, choose.randrange(length), 0)
