@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -17,7 +19,7 @@ from fraudstream.stream.localkafka import LocalKafka, some_kafka
 from fraudstream.stream.localkafka.broker import BROKER_CONFIG
 from fraudstream.stream.localkafka.client import await_true
 from fraudstream.stream.localkafka.jars import ensure_jars
-from fraudstream.stream.localkafka.java import find_java, java_major
+from fraudstream.stream.localkafka.java import Java, find_java, java_major
 from fraudstream.stream.localkafka.lock import Lock, read_lock
 
 pytestmark = pytest.mark.kafka
@@ -196,3 +198,50 @@ def test_the_version_of_java_is_read(tmp_path: Path, script: str, major: int) ->
 def test_no_topic_appears_by_itself() -> None:
     """A typing error in a topic name must not make a topic."""
     assert BROKER_CONFIG["auto.create.topics.enable"] == "false"
+
+
+@pytest.mark.skipif(find_spec("jgo") is None, reason="jgo is installed only where Java or Maven is missing")
+def test_jars_come_without_maven(tmp_path: Path) -> None:
+    """The Python downloader brings the same bytes."""
+    whole = read_lock()
+    small = Lock(whole.kafka, whole.roots, tuple(sorted(whole.jars, key=lambda jar: jar.size)[:2]))
+    directory = ensure_jars(Java("java", from_path=False), tmp_path / "cache", small)
+    assert all(jar.is_at(directory / jar.file) for jar in small.jars)
+
+
+def test_without_maven_or_jgo_the_message_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No way to download is an error with the remedies, and leaves nothing behind."""
+    monkeypatch.setattr("fraudstream.stream.localkafka.jars.find_spec", lambda _name: None)
+    with pytest.raises(CannotCheck, match=r"neither a working Maven.*\[localkafka\].*FRAUDSTREAM_BROKER"):
+        ensure_jars(Java("java", from_path=False), tmp_path / "cache")
+    assert [path.name for path in tmp_path.iterdir()] == ["cache.lock"]
+
+
+def test_offline_the_message_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Maven that cannot download is quoted, and the way out is named."""
+    maven = tmp_path / "bin" / "mvn"
+    maven.parent.mkdir()
+    maven.write_text("#!/bin/sh\necho '[ERROR] Unknown host repo.maven.apache.org'\nexit 1\n")
+    maven.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{maven.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr("fraudstream.stream.localkafka.jars.find_spec", lambda _name: None)
+    with pytest.raises(CannotCheck, match=r"(?s)is this machine offline\?.*FRAUDSTREAM_BROKER.*Unknown host"):
+        ensure_jars(Java("java", from_path=True), tmp_path / "cache")
+
+
+def test_two_at_once_download_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who comes second waits for the first and finds everything there."""
+    from fraudstream.stream.localkafka import jars
+
+    whole = read_lock()
+    small = Lock(whole.kafka, whole.roots, tuple(sorted(whole.jars, key=lambda jar: jar.size)[:1]))
+    java, directory = find_java(), tmp_path / "cache"
+    download, downloads = jars._download, []
+    monkeypatch.setattr(jars, "_download", lambda *given: downloads.append(1) or download(*given))
+    with ThreadPoolExecutor(2) as pool:
+        tasks = [pool.submit(ensure_jars, java, directory, small) for _ in range(2)]
+        assert [task.result() for task in tasks] == [directory, directory]
+    assert downloads == [1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "cache.lock"]
