@@ -15,7 +15,7 @@ from rich.progress import Progress
 from fraudstream.bench.traffic.generate import ACCOUNTS_MIN, START_MS, generate, usual_accounts
 from fraudstream.bench.traffic.records import rfc3339
 
-SUMMARY = "Write seeded synthetic bank traffic, one JSON transaction a line, with fraud labels."
+SUMMARY = "write seeded synthetic bank traffic, one JSON transaction a line, with fraud labels"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -19,7 +19,7 @@ from fraudstream.stream.errors import BadUse, CannotCheck, Exit
 from fraudstream.stream.progress import Progress
 from fraudstream.stream.settings import load_settings
 
-SUMMARY = "Write a topic as envelopes, one record a line, for `replay` and for reports."
+SUMMARY = "write a topic as envelopes, one record a line, for `replay` and for reports"
 EXAMPLE = """\
 examples:
   fraudstream export --topic input --output input.jsonl

@@ -9,7 +9,7 @@ from fraudstream.stream.errors import BadUse, Exit
 from fraudstream.stream.settings import Settings, load_settings
 from fraudstream.stream.topics import Finding, judge, specification
 
-SUMMARY = "Check that the topics are as the guarantees need them, or create them."
+SUMMARY = "check that the topics are as the guarantees need them, or create them"
 EXAMPLE = """\
 examples:
   fraudstream topics create --partitions 6 --replication-factor 3

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("stream", "models", "rules", "bench")
@@ -160,6 +163,31 @@ def test_locks_satisfy_what_is_declared(lock: str, wanted: list[str]) -> None:
         version = pinned[requirement.name.lower()]
         assert requirement.specifier.contains(version), f"{text}, locked {version}"
     assert sum("--hash=sha256:" in line for line in lines) >= len(pinned)
+
+
+def test_everything_imported_is_declared() -> None:
+    """A library that only developers have would be missing where the wheel is installed."""
+    distributions = packages_distributions()
+    optional = PROJECT["project"]["optional-dependencies"]["localkafka"]
+    declared = {
+        canonicalize_name(Requirement(text).name) for text in [*PROJECT["project"]["dependencies"], *optional]
+    }
+    imported = {
+        name.split(".")[0]
+        for folder in FOLDERS
+        for path in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else
+                     [node.module or ""] if isinstance(node, ast.ImportFrom) else [])
+    } - {"fraudstream", *sys.stdlib_module_names}  # fmt: skip
+    # `mode` is Faust's own foundation and `llvmlite` is Numba's: they come with them in fitting versions.
+    theirs = {"mode", "llvmlite"}
+    undeclared = {
+        name
+        for name in imported - theirs
+        if not declared & {canonicalize_name(known) for known in (*distributions.get(name, ()), name)}
+    }
+    assert undeclared == set()
 
 
 def test_both_locks_agree() -> None:
