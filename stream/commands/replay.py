@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import shutil
 import sys
 import tempfile
@@ -93,7 +94,7 @@ def _replay(
 ) -> None:
     partitions: dict[int, PartitionReplay] = {}
     records = log.records()
-    with Progress("replay", log.bytes, "bytes", quiet_s=2.0) as progress:
+    with Progress("replay", log.bytes, "bytes", quiet_s=2.0 if log.bytes else math.inf) as progress:
         while batch := list(islice(records, size)):
             results: list[Result] = []
             lines: dict[tuple[int, int], bytes] = {}
