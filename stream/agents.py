@@ -21,7 +21,8 @@ from fraudstream.stream.errors import FraudstreamError, RestartMe
 from fraudstream.stream.failpoints import Failpoints
 from fraudstream.stream.health import Health
 from fraudstream.stream.intake import Fetched, Intake
-from fraudstream.stream.partition import Partition, Services
+from fraudstream.stream.partition import Partition
+from fraudstream.stream.services import Services
 from fraudstream.stream.transport import Arrived, SliceSchema
 
 log = logging.getLogger(__name__)

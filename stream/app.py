@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +16,8 @@ from fraudstream.stream.health import Health
 from fraudstream.stream.lease import Lease
 from fraudstream.stream.metrics import Metrics
 from fraudstream.stream.observe import Observer
-from fraudstream.stream.partition import Partition, Services
+from fraudstream.stream.partition import Partition
+from fraudstream.stream.services import Services
 from fraudstream.stream.settings import Settings
 from fraudstream.stream.transport import SliceTransport
 
@@ -27,6 +29,8 @@ POLL_INTERVAL_MAX_S = 3_600.0
 
 class WorkerApp(faust.App):  # type: ignore[misc]
     """Faust app whose transport delivers slices."""
+
+    logger = logging.getLogger("faust.app")
 
     def __init__(self, settings: Settings, owner: Ownership, **options: Any) -> None:
         self.settings = settings

@@ -41,6 +41,7 @@ class Flight:
     """Acknowledges the fetched slice; set on its last piece."""
     shadow: bool = False
     """Decisions pass; what they would be goes into a header."""
+    began_s: float = field(default_factory=time.perf_counter)
     first: list[asyncio.Future[Any]] = field(default_factory=list)
     decisions: list[asyncio.Future[Any]] = field(default_factory=list)
 

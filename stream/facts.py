@@ -32,9 +32,9 @@ def read_facts(settings: Settings) -> Facts:
     for name in (names.decisions, names.journal):
         if found[name].partitions != partitions:
             raise Refusal(
-                f"`{names.input}` has {partitions} partitions and `{name}` has {found[name].partitions}; the "
-                "decision of a record goes to the partition with its own number. Make new topics with equal "
-                "counts (`fraudstream topics check` shows all of them)"
+                f"`{names.input}` has {partitions} partitions and `{name}` has {found[name].partitions}; "
+                "the decision of a record goes to the partition with its own number. Make new topics with "
+                "equal counts (`fraudstream topics check` shows all of them)"
             )
     if found[names.control].partitions != 1:
         raise Refusal(

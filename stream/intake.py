@@ -69,6 +69,10 @@ class Intake:
         """Return whether the partition is to be fetched."""
         return not self.closed and self.position is not None and len(self._waiting) < self._waiting_max
 
+    def stands_at(self, position: int) -> bool:
+        """Return whether, after an await, the consumer still stands where the intake does."""
+        return not self.closed and self.moved and self.position == position
+
     def seek(self, offset: int) -> None:
         """Begin again at ``offset``; slices that wait are dropped. The fetching loop moves the consumer."""
         self.position = offset

@@ -72,8 +72,7 @@ class JournalLog:
             newest = self.journal.takes[-1]
             raise RestartMe(
                 f"partition {self._partition} was taken by `{newest.owner}` at journal offset "
-                f"{newest.epoch}, "
-                f"after the own take at {self.epoch}"
+                f"{newest.epoch}, after the own take at {self.epoch}"
             )
 
     async def _send(self, record: bytes) -> int:

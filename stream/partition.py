@@ -11,47 +11,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
-import secrets
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 from fraudstream.models.linear import LinearModel
 from fraudstream.rules.bundle import Bundle
-from fraudstream.stream.control import Catalogue, Target
-from fraudstream.stream.core import CORE
 from fraudstream.stream.emission import Emission, Flight
 from fraudstream.stream.errors import Refusal, RestartMe
-from fraudstream.stream.failpoints import Failpoints
 from fraudstream.stream.intake import Fetched, Intake
-from fraudstream.stream.journal import InForce, end_record, start_record, version_record
-from fraudstream.stream.journaling import Appender, JournalLog
-from fraudstream.stream.lease import Lease
+from fraudstream.stream.journal import InForce, end_record, version_record
+from fraudstream.stream.journaling import JournalLog
 from fraudstream.stream.logreader import Bounds, LogReader
-from fraudstream.stream.observe import Observer
+from fraudstream.stream.opening import FAR, Opening
 from fraudstream.stream.pieces import PieceSize
 from fraudstream.stream.pipeline import Known, Pipeline
 from fraudstream.stream.recovery import (
     DecisionLog,
-    Facts,
     Published,
     check_bundle,
-    check_empty,
     check_published,
-    check_snapshot,
-    refilled,
 )
-from fraudstream.stream.settings import Settings
-from fraudstream.stream.snapshots import Header, Snapshot, SnapshotStore
+from fraudstream.stream.services import Services
+from fraudstream.stream.snapshots import Snapshot, SnapshotStore, value_hash
+from fraudstream.stream.snapshotting import LastRecord, Snapshotter
 
 log = logging.getLogger(__name__)
-
-FAR = 2**62
-"""Beyond every offset: what is in force there was journaled last."""
 
 
 class Phase(Enum):
@@ -64,28 +49,6 @@ class Phase(Enum):
     FAILED = "failed"
 
 
-@dataclass(slots=True)
-class Services:
-    """What every partition of a worker shares."""
-
-    settings: Settings
-    facts: Facts
-    appender: Appender
-    catalogue: Catalogue
-    lease: Lease
-    failpoints: Failpoints
-    observer: Observer
-    target: Target
-    """What the operator wants in force; the reloader changes it."""
-    commit: Callable[[], Any]
-    """Commit what :attr:`Partition.committable` allows; awaitable."""
-    fail: Callable[[BaseException], None]
-    owner: str
-    rules_problem: str = ""
-    """Why the rules directory cannot be used, where ``target`` names no bundle."""
-    accept_short_history: bool = False
-
-
 class Partition:
     """State machine of one partition under one epoch."""
 
@@ -96,10 +59,6 @@ class Partition:
         self.next_offset = 0
         """Everything below was processed."""
         self.began_s = time.monotonic()
-        self.snapshot_s: float | None = None
-        """Monotonic time of the newest snapshot under this owner."""
-        self.committable: int | None = None
-        """``next_offset`` of the newest snapshot that counts under this owner."""
         self._services = services
         self._settings = services.settings
         self._topics = services.settings.topics
@@ -125,13 +84,10 @@ class Partition:
         self._stop_wanted = False
         self._finish = False
         self._task: asyncio.Task[None] | None = None
-        self._snapshot_task: asyncio.Task[None] | None = None
         self._current: Fetched | None = None
         self._row = 0
         self._replay_below = 0
-        self._last: tuple[int, bytes | None] = (-1, None)
-        self._snapshot_at = 0
-        self._snapshot_s = time.monotonic()
+        self._last = LastRecord()
         self._end_at_start = 0
         self.switched = asyncio.Event()
         """Set when the journal says what the operator wants."""
@@ -140,6 +96,8 @@ class Partition:
         self._pipeline: Pipeline
         self._running: InForce
         self._emission: Emission
+        self._snapshotter: Snapshotter | None = None
+        self._opening = Opening(number, services, self._journal, self._reader, self._store)
 
     # Life --------------------------------------------------------------------------------------------
 
@@ -185,6 +143,16 @@ class Partition:
         return getattr(self, "_pipeline", None)
 
     @property
+    def committable(self) -> int | None:
+        """Return the offset of the newest snapshot that counts under this owner."""
+        return None if self._snapshotter is None else self._snapshotter.committable
+
+    @property
+    def snapshot_s(self) -> float | None:
+        """Return the monotonic time of the newest snapshot under this owner."""
+        return None if self._snapshotter is None else self._snapshotter.counted_s
+
+    @property
     def running(self) -> InForce | None:
         """Return the versions in force at the next offset, None before they are known."""
         return getattr(self, "_running", None)
@@ -224,8 +192,8 @@ class Partition:
             self._services.fail(_root(problem))
         finally:
             self.intake.close()
-            if self._snapshot_task is not None:
-                self._snapshot_task.cancel()
+            if self._snapshotter is not None:
+                await self._snapshotter.cancel()
             await self._reader.close()
             await self._tail_reader.close()
 
@@ -236,38 +204,28 @@ class Partition:
         # Step 1: own the partition, take it, read the journal up to the own take.
         bounds = await self._reader.bounds(topics.input, number)
         self._end_at_start = bounds.end
-        await self._journal.take(services.owner, CORE)
-        if services.target.bundle is not None:
-            wanted = await services.catalogue.bundle(services.target.bundle)
-            check_bundle(wanted, services.facts, topics.input)
-        if self._journal.journal.start is None:
-            await self._first_start(bounds)
-        if not self._journal.journal.versions:
-            await self._first_version(bounds)
-        await self._change_core()
+        await self._opening.journal_first(bounds)
         journal = self._journal.journal
         assert journal.start is not None
         # Step 2: the newest valid snapshot; step 3: what was published since; step 4: do they fit.
-        snapshot = await self._choose_snapshot(bounds)
+        snapshot = await self._opening.choose_snapshot(bounds)
         decided = (await self._reader.bounds(topics.decisions, number)).end > 0
         if snapshot is None:
             self._running = journal.in_force(0)
-            self.next_offset = self._begin_state(bounds, decided=decided)
+            state_from = self._running.state_from
+            self.next_offset = self._opening.begin_state(bounds, state_from, decided=decided)
             published = await self._read_published(0, 0)
         else:
             header = snapshot.header
-            self._running = InForce(
-                header.bundle, header.models, header.core, _mode(header.mode), header.state_from
-            )
+            self._running = header.versions
             self.next_offset = header.next_offset
-            self._last = (header.last_offset, None)
+            self._last = LastRecord(header.last_offset, header.last_value_sha256)
             published = await self._read_published(header.decision_offset, header.next_offset)
         check_published(number, topics, bounds, published.last)
         bundle, model = await self._load(self._running)
         check_bundle(bundle, services.facts, topics.input)
         self._pipeline = self._make_pipeline(snapshot, bundle, model)
         self._remember(published)
-        self._snapshot_at = self.next_offset
         self._emission = Emission(
             number,
             self._journal.epoch,
@@ -281,6 +239,7 @@ class Partition:
             acked_to=self.next_offset,
             on_acked=self._acked,
         )
+        self._snapshotter = self._make_snapshotter()
         # Step 5: seek and replay; the loop publishes what is not in `seen`.
         log.info(
             "partition %d: epoch %d, from offset %d (%s), input ends at %d, %d decisions already published",
@@ -293,104 +252,6 @@ class Partition:
         )
         self.intake.seek(self.next_offset)
         self.phase = Phase.RUNNING
-
-    async def _first_start(self, bounds: Bounds) -> None:
-        setting = self._settings.start
-        if bounds.end > bounds.begin and not setting:
-            raise Refusal(
-                f"`{self._topics.input}`-{self.number} holds offsets {bounds.begin} to {bounds.end - 1}, and "
-                f"`{self._settings.app_id}` starts on it for the first time. Set FRAUDSTREAM_START to "
-                "`earliest` "
-                "to decide them all, `latest` to decide what comes from now on, or to an RFC 3339 time"
-            )
-        start_from = bounds.end
-        if setting == "earliest":
-            start_from = bounds.begin
-        elif (time_ms := self._settings.start_time_ms) is not None:
-            found = await self._reader.offset_at(self._topics.input, self.number, time_ms)
-            start_from = bounds.end if found is None else found
-        await self._journal.append(start_record(self._journal.epoch, start_from, secrets.token_bytes(16)))
-
-    async def _first_version(self, bounds: Bounds) -> None:
-        target = self._services.target
-        start = self._journal.journal.start
-        assert start is not None
-        if target.bundle is None:
-            raise Refusal(
-                f"`{self._settings.app_id}` starts for the first time and {self._settings.rules_dir} "
-                "cannot be "
-                f"used:\n{self._services.rules_problem}"
-            )
-        await self._services.catalogue.publish(target.bundle, target.models)
-        await self._journal.append(
-            version_record(
-                self._journal.epoch,
-                start.from_offset,
-                {
-                    "bundle": target.bundle,
-                    "models": target.models,
-                    "core": CORE,
-                    "mode": target.mode,
-                    "state_from": min(bounds.begin, start.from_offset),
-                },
-            )
-        )
-
-    async def _change_core(self) -> None:
-        journal = self._journal.journal
-        was = journal.in_force(FAR).core
-        if was == CORE:
-            return
-        at = journal.core_change_at(CORE)
-        if at is None:
-            raise Refusal(
-                f"partition {self.number} was decided by core {was} and not stopped cleanly; this is "
-                f"core {CORE}. "
-                "Run the previous version once and stop it with SIGTERM"
-            )
-        await self._journal.append(version_record(self._journal.epoch, at, {"core": CORE}))
-
-    async def _choose_snapshot(self, bounds: Bounds) -> Snapshot | None:
-        decisions = await self._reader.bounds(self._topics.decisions, self.number)
-        beyond: list[int] = []
-        for snapshot in self._store.newest_first(lambda text: log.warning("snapshot skipped: %s", text)):
-            header = snapshot.header
-            check_snapshot(header, self._services.facts, self._topics, bounds)
-            if decisions.end < header.decision_offset:
-                beyond.append(header.decision_offset)
-                continue
-            await self._check_last_value(header, bounds)
-            return snapshot
-        if beyond:
-            raise Refusal(
-                f"`{self._topics.decisions}`-{self.number} ends at {decisions.end}, but every "
-                "snapshot has seen "
-                f"decisions up to {min(beyond)} or more: decisions were lost. Restore the topic, or "
-                "remove the "
-                f"snapshots in {self._store.directory} to publish the lost ones again"
-            )
-        return None
-
-    async def _check_last_value(self, header: Header, bounds: Bounds) -> None:
-        if header.last_offset < bounds.begin:
-            return
-        found = [
-            _value_hash(record.value)
-            async for records in self._reader.read(
-                self._topics.input, self.number, header.last_offset, header.last_offset + 1
-            )
-            for record in records
-        ]
-        if found != [header.last_value_sha256]:
-            raise refilled(header, self._topics)
-
-    def _begin_state(self, bounds: Bounds, *, decided: bool) -> int:
-        start = self._journal.journal.start
-        assert start is not None
-        check_empty(
-            self.number, self._topics, bounds, start.from_offset, self._running.state_from, decided=decided
-        )
-        return max(bounds.begin, min(self._running.state_from, start.from_offset))
 
     async def _read_published(self, begin: int, src_from: int) -> Published:
         bounds = await self._reader.bounds(self._topics.decisions, self.number)
@@ -413,6 +274,25 @@ class Partition:
         pipeline.on_step = self._services.observer.step
         return pipeline
 
+    def _make_snapshotter(self) -> Snapshotter:
+        start = self._journal.journal.start
+        assert start is not None
+        return Snapshotter(
+            self.number,
+            self._journal.epoch,
+            self._services,
+            self._store,
+            self._decisions,
+            self._emission,
+            start,
+            self.next_offset,
+        )
+
+    @property
+    def _snapshots(self) -> Snapshotter:
+        assert self._snapshotter is not None
+        return self._snapshotter
+
     async def _load(self, version: InForce) -> tuple[Bundle, LinearModel | None]:
         catalogue = self._services.catalogue
         return await catalogue.bundle(version.bundle), await catalogue.model(version.models)
@@ -428,6 +308,13 @@ class Partition:
             if not await self._process_piece():
                 await self._wait()
 
+    def _maybe_snapshot(self) -> None:
+        if self.next_offset >= self._replay_below and self._snapshots.due(self.next_offset):
+            self._begin_snapshot()
+
+    def _begin_snapshot(self) -> None:
+        self._snapshots.begin(self._pipeline, self._running, self.next_offset, self._last)
+
     async def _wait(self) -> None:
         """Wait for a slice, a wake-up, or the time of the next snapshot."""
         with contextlib.suppress(TimeoutError):
@@ -436,12 +323,15 @@ class Partition:
 
     async def _process_piece(self) -> bool:
         """Take the next piece of at most the wanted size, up to the next border; False: there is none."""
-        if self._current is None or self._row >= len(self._current.slice):
+        if self._current is None or 0 < len(self._current.slice) <= self._row:
             self._current, self._row = self.intake.next(), 0
         fetched = self._current
         if fetched is None:
             return False
         whole = fetched.slice
+        if not len(whole):
+            await self._pass_hole(fetched)
+            return True
         stop = min(self._row + self._size.records, len(whole))
         border = self._border()
         if border is not None and int(whole.offset[stop - 1]) >= border:
@@ -463,7 +353,7 @@ class Partition:
         last = stop == len(whole)
         self._row = stop
         self.next_offset = fetched.end if last else int(piece.offset[-1]) + 1
-        self._last = (int(piece.offset[-1]), piece.value(len(piece) - 1))
+        self._last = LastRecord(int(piece.offset[-1]), value_hash(piece.value(len(piece) - 1)))
         if self._published_last < self.next_offset and self.next_offset >= self._replay_below:
             self._known = None
         self._services.observer.processed(self._pipeline.bundle, result)
@@ -474,6 +364,15 @@ class Partition:
         await asyncio.sleep(0)
         return True
 
+    async def _pass_hole(self, fetched: Fetched) -> None:
+        """Go on behind a hole at the end of the log, one border at a time."""
+        border = self._border()
+        self.next_offset = fetched.end if border is None else min(border, fetched.end)
+        await self._emission.skip_to(self.next_offset)
+        if self.next_offset == fetched.end:
+            self._current = None
+            fetched.done()
+
     def _border(self) -> int | None:
         border = self._journal.journal.next_border(max(self.next_offset, self._replay_below))
         return self._replay_below if self.next_offset < self._replay_below else border
@@ -481,6 +380,7 @@ class Partition:
     def _acked(self, flight: Flight, now_ms: int) -> None:
         if flight.result is not None:
             self._services.observer.acknowledged(flight.result, now_ms)
+            self._services.observer.timed("emit", time.perf_counter() - flight.began_s)
 
     # Versions ----------------------------------------------------------------------------------------
 
@@ -515,11 +415,9 @@ class Partition:
         if bounds.begin > newest.state_from and not self._services.accept_short_history:
             raise Refusal(
                 f"schema or features changed, so the state of partition {self.number} has to be built "
-                "again, but "
-                f"`{self._topics.input}` now begins at {bounds.begin}; the state before was built from "
-                f"{newest.state_from}. Windows would be shorter for a while: go back to the old "
-                "definitions, or "
-                "start once with --accept-short-history"
+                f"again, but `{self._topics.input}` now begins at {bounds.begin}; the state before was "
+                f"built from {newest.state_from}. Windows would be shorter for a while: go back to the old "
+                "definitions, or start once with --accept-short-history"
             )
         return bounds.begin
 
@@ -546,11 +444,11 @@ class Partition:
         if bounds.begin > version.state_from:
             raise Refusal(
                 f"state of partition {self.number} has to be built from offset {version.state_from}, but "
-                f"`{self._topics.input}` begins at {bounds.begin}. Restore a snapshot taken after "
-                f"offset {border}"
+                f"`{self._topics.input}` begins at {bounds.begin}. Restore a snapshot taken after offset "
+                f"{border}"
             )
         log.info("partition %d: building the state from %d to %d", self.number, version.state_from, border)
-        await self._finish_snapshot()
+        await self._snapshots.finish()
         published = await self._read_published(0, version.state_from)
         self._running = version
         self._pipeline = self._make_pipeline(None, bundle, model)
@@ -559,98 +457,6 @@ class Partition:
         self._current, self._row = None, 0
         self.next_offset = version.state_from
         self.intake.seek(version.state_from)
-
-    # Snapshots ---------------------------------------------------------------------------------------
-
-    def _maybe_snapshot(self) -> None:
-        if self.next_offset <= max(self._snapshot_at, self._replay_below - 1):
-            self._snapshot_s = time.monotonic() if self.next_offset == self._snapshot_at else self._snapshot_s
-            return
-        if self._snapshot_task is not None and not self._snapshot_task.done():
-            return
-        old_s = time.monotonic() - self._snapshot_s
-        many = self.next_offset - self._snapshot_at >= self._settings.snapshot_records
-        if many or old_s >= self._settings.snapshot_interval_s:
-            self._begin_snapshot()
-
-    def _begin_snapshot(self) -> None:
-        """Copy the state between two pieces; the rest goes on beside the loop."""
-        state = self._pipeline.snapshot()
-        offset, value = self._last
-        header_of = self._header(self.next_offset, offset, value)
-        self._snapshot_at, self._snapshot_s = self.next_offset, time.monotonic()
-        self._snapshot_task = asyncio.create_task(self._write_snapshot(header_of, state))
-        self._snapshot_task.add_done_callback(self._snapshot_done)
-
-    def _header(self, next_offset: int, last_offset: int, value: bytes | None) -> Callable[[int], Header]:
-        start, running, facts, topics = (
-            self._journal.journal.start,
-            self._running,
-            self._services.facts,
-            self._topics,
-        )
-        assert start is not None
-        watermark_ms = self._pipeline.store.watermark_ms
-
-        def header(decision_offset: int) -> Header:
-            return Header(
-                cluster=facts.cluster,
-                input_topic=topics.input,
-                decisions_topic=topics.decisions,
-                journal_topic=topics.journal,
-                partitions=facts.partitions,
-                partition=self.number,
-                next_offset=next_offset,
-                decision_offset=decision_offset,
-                last_offset=last_offset,
-                last_value_sha256=_value_hash(value),
-                start_from=start.from_offset,
-                hash_key=start.hash_key.hex(),
-                bundle=running.bundle,
-                models=running.models,
-                core=running.core,
-                mode=running.mode,
-                state_from=running.state_from,
-                watermark_ms=watermark_ms,
-                epoch=self._journal.epoch,
-                taken_ms=time.time_ns() // 1_000_000,
-            )
-
-        return header
-
-    async def _write_snapshot(self, header_of: Callable[[int], Header], state: bytes) -> None:
-        failpoints = self._services.failpoints
-        at = header_of(0).next_offset
-        header = header_of(await self._decisions.first_from(at))
-        try:
-            temporary = await asyncio.to_thread(
-                self._store.write_temporary, header, state, lambda: failpoints.hit("mid_snapshot")
-            )
-        except OSError as problem:
-            # Decisions go on without it: a snapshot only shortens a restart.
-            log.warning("partition %d: snapshot at %d was not written: %s", self.number, at, problem)
-            self._services.observer.snapshots_failed += 1
-            return
-        await self._wait_for_acks(at)
-        failpoints.hit("before_rename")
-        await asyncio.to_thread(self._store.publish, temporary)
-        failpoints.hit("after_rename")
-        await asyncio.to_thread(self._store.prune)
-        self.committable = at
-        self.snapshot_s = time.monotonic()
-        await self._services.commit()
-
-    async def _wait_for_acks(self, offset: int) -> None:
-        """A snapshot counts only when every decision below it is acknowledged."""
-        await self._emission.wait_acked(offset)
-
-    def _snapshot_done(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (problem := task.exception()) is not None:
-            self._services.fail(problem)
-
-    async def _finish_snapshot(self) -> None:
-        if self._snapshot_task is not None:
-            await asyncio.wait([self._snapshot_task])
 
     # Stop --------------------------------------------------------------------------------------------
 
@@ -662,10 +468,10 @@ class Partition:
                 self._timeout_s if self._finish else self._settings.session_timeout_ms / 2000
             ):
                 await self._emission.wait_acked(self.next_offset)
-                await self._finish_snapshot()
-                if self.next_offset > self._snapshot_at and self.next_offset >= self._replay_below:
+                await self._snapshots.finish()
+                if self._snapshots.newer(self.next_offset) and self.next_offset >= self._replay_below:
                     self._begin_snapshot()
-                    await self._finish_snapshot()
+                    await self._snapshots.finish()
         except TimeoutError:
             if self._finish:
                 raise RestartMe(
@@ -680,14 +486,6 @@ class Partition:
 def _definitions(bundle: Bundle) -> tuple[str, str]:
     """Return what the state depends on: schema and features with their time settings."""
     return bundle.schema.hash, bundle.features.hash
-
-
-def _mode(text: str) -> Any:
-    return text
-
-
-def _value_hash(value: bytes | None) -> str:
-    return "" if value is None else hashlib.sha256(value).hexdigest()
 
 
 def _root(problem: BaseException) -> BaseException:

@@ -104,8 +104,8 @@ class DecisionLog:
                     return int(offset)
         raise Refusal(
             f"record {record.offset} of {self._topic}-{self._partition} has no header `src` of partition "
-            f"{self._partition}; only the worker may write there. Remove the other writer, move its "
-            "records away"
+            f"{self._partition}; only the worker may write there. Remove the other writer, move its records "
+            "away"
         )
 
     def _result(self, record: Any) -> tuple[int, int]:
@@ -130,15 +130,15 @@ def check_bundle(bundle: Bundle, facts: Facts, topic: str) -> None:
         names = ", ".join(f"`{feature.name}`" for feature in non_local[:10])
         more = f" and {len(non_local) - 10} more" if len(non_local) > 10 else ""
         raise Refusal(
-            f"{len(non_local)} features have keys without `{bundle.schema.partition_key}`, and `{topic}` has "
-            f"{facts.partitions} partitions: each would see only a share of its events: {names}{more}. Use "
-            "one partition, or rules without them (rules/packs/account_only)"
+            f"{len(non_local)} features have keys without `{bundle.schema.partition_key}`, and `{topic}` "
+            f"has {facts.partitions} partitions: each would see only a share of its events: {names}{more}. "
+            "Use one partition, or rules without them (rules/packs/account_only)"
         )
     if facts.create_time and not bundle.features.time.trust_create_time:
         raise Refusal(
-            f"`{topic}` has message.timestamp.type=CreateTime: a producer with a wrong clock would "
-            "make later "
-            "events late. Set the topic to LogAppendTime, or `time.trust_create_time: true` in features.yaml"
+            f"`{topic}` has message.timestamp.type=CreateTime: a producer with a wrong clock would make "
+            "later events late. Set the topic to LogAppendTime, or `time.trust_create_time: true` in "
+            "features.yaml"
         )
 
 
@@ -162,16 +162,14 @@ def check_snapshot(header: Header, facts: Facts, topics: TopicNames, bounds: Bou
     if header.partitions != facts.partitions:
         raise Refusal(
             f"`{topics.input}` has {facts.partitions} partitions, the snapshot of partition "
-            f"{header.partition} "
-            f"was taken with {header.partitions}: accounts are on other partitions now. Make new input and "
-            "decision topics and a new `app_id`, and replay the old log"
+            f"{header.partition} was taken with {header.partitions}: accounts are on other partitions now. "
+            "Make new input and decision topics and a new `app_id`, and replay the old log"
         )
     if not bounds.begin <= header.next_offset <= bounds.end:
         raise Refusal(
             f"`{topics.input}`-{header.partition} holds offsets {bounds.begin} to {bounds.end}, the newest "
-            f"snapshot goes on at {header.next_offset}: records were lost, or the topic was made "
-            "anew. Restore the "
-            "topic, or start with a new `app_id`, topics and state directory"
+            f"snapshot goes on at {header.next_offset}: records were lost, or the topic was made anew. "
+            "Restore the topic, or start with a new `app_id`, topics and state directory"
         )
 
 
@@ -186,11 +184,9 @@ def check_empty(
     needed = min(start_from, state_from)
     if decided and bounds.begin > needed:
         raise Refusal(
-            f"partition {partition} has no snapshot, and `{topics.input}` begins at {bounds.begin}, "
-            "after offset "
-            f"{needed} from which its state was built: the state cannot be built again. Restore a "
-            "snapshot to "
-            "the state directory, or start with a new `app_id` and topics"
+            f"partition {partition} has no snapshot, and `{topics.input}` begins at {bounds.begin}, after "
+            f"offset {needed} from which its state was built: the state cannot be built again. Restore a "
+            "snapshot to the state directory, or start with a new `app_id` and topics"
         )
 
 
@@ -203,16 +199,15 @@ def check_published(partition: int, topics: TopicNames, bounds: Bounds, last: in
     if last >= bounds.end:
         raise Refusal(
             f"`{topics.decisions}`-{partition} has a decision for input offset {last}, but "
-            f"`{topics.input}`-{partition} ends at {bounds.end}: the input was deleted and refilled, "
-            "or lost its "
-            "end. Restore it, or start with a new `app_id` and topics"
+            f"`{topics.input}`-{partition} ends at {bounds.end}: the input was deleted and refilled, or "
+            "lost its end. Restore it, or start with a new `app_id` and topics"
         )
 
 
 def refilled(header: Header, topics: TopicNames) -> Refusal:
     """Return the refusal for an input whose records are not those of the snapshot."""
     return Refusal(
-        f"record {header.last_offset} of `{topics.input}`-{header.partition} has another value than when the "
-        "snapshot was taken: the topic was deleted and refilled. Start with a new `app_id`, topics and state "
-        "directory"
+        f"record {header.last_offset} of `{topics.input}`-{header.partition} has another value than when "
+        "the snapshot was taken: the topic was deleted and refilled. Start with a new `app_id`, topics and "
+        "state directory"
     )

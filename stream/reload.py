@@ -14,7 +14,8 @@ from pathlib import Path
 
 from fraudstream.models.linear import LinearModel
 from fraudstream.stream.directory import Stamp, check_directory, stamp
-from fraudstream.stream.partition import Partition, Services
+from fraudstream.stream.partition import Partition
+from fraudstream.stream.services import Services
 
 log = logging.getLogger(__name__)
 
@@ -86,9 +87,8 @@ class Reloader:
             ]
             if changed:
                 log.error(
-                    "%s has another %s, which needs a restart: the state has to be built again from "
-                    "the input; "
-                    "the rules before stay in force",
+                    "%s has another %s, which needs a restart: the state has to be built again from the "
+                    "input; the rules before stay in force",
                     self._path,
                     " and other ".join(changed),
                 )

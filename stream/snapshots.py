@@ -23,6 +23,8 @@ from pathlib import Path
 
 import orjson
 
+from fraudstream.stream.journal import InForce, Mode
+
 MAGIC = b"FSSNAP01"
 SUFFIX = ".snapshot"
 _LENGTH = struct.Struct("<I")
@@ -62,6 +64,12 @@ class Header:
     epoch: int
     taken_ms: int
     """Wall clock, for its age in metrics only."""
+
+    @property
+    def versions(self) -> InForce:
+        """Return what the state was built with."""
+        mode: Mode = "shadow" if self.mode == "shadow" else "live"
+        return InForce(self.bundle, self.models, self.core, mode, self.state_from)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,3 +173,8 @@ def read_snapshot(path: Path) -> Snapshot:
     if set(members) != names:
         raise SnapshotDamaged("its header has other members; another version wrote it")
     return Snapshot(path, Header(**members), data[start + length : -_HASH_BYTES])
+
+
+def value_hash(value: bytes | None) -> str:
+    """Return the SHA-256 of a record's value, empty for a null value."""
+    return "" if value is None else hashlib.sha256(value).hexdigest()

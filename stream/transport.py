@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -29,10 +31,13 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from fraudstream.stream.errors import RestartMe
-from fraudstream.stream.intake import Intake, Verdict
+from fraudstream.stream.intake import Intake, Verdict, slice_of
 from fraudstream.stream.lease import Lease
 from fraudstream.stream.settings import Settings
 from fraudstream.stream.wire.types import Slice
+
+_FAUST_LOG = logging.getLogger("faust.slices")
+"""Faust's services tell of every start and stop under their module's name; here they are Faust's."""
 
 PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
     "faust.transport.drivers.aiokafka:Consumer": (
@@ -46,12 +51,14 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
         "_drain_messages",
         "perform_seek",
         "verify_event_path",
+        "highwater",
     ),
     "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread": (
         "_create_worker_consumer",
         "_ensure_consumer",
         "_fetch_records",
         "call_thread",
+        "position",
     ),
     "faust.transport.drivers.aiokafka:Producer": ("_settings_extra", "_ensure_producer"),
     "faust.app.base:App": ("_new_transport", "_new_producer_transport"),
@@ -153,6 +160,8 @@ class LeasedConsumer(aiokafka.AIOKafkaConsumer):  # type: ignore[misc]
 class SliceConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     """Creates the consumer with the isolation, sizes and lease that the worker needs."""
 
+    logger = _FAUST_LOG
+
     def _create_worker_consumer(self, transport: Any) -> LeasedConsumer:
         del transport
         conf = self.app.conf
@@ -216,6 +225,8 @@ class _Forgetful(dict[Any, Any]):
 class SliceConsumer(driver.Consumer):  # type: ignore[misc]
     """Consumer whose messages are slices."""
 
+    logger = _FAUST_LOG
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._read_offset = _Forgetful()
@@ -249,6 +260,9 @@ class SliceConsumer(driver.Consumer):  # type: ignore[misc]
         fetched = await self._getmany(
             active_partitions=set(wanted), timeout=FETCH_TIMEOUT_CROWDED_S if crowded else FETCH_TIMEOUT_S
         )
+        for tp, intake in wanted.items():
+            if tp not in fetched and (arrived := await self._hole(tp, intake)) is not None:
+                yield tp, self._slice_message(tp, arrived)
         for key, records in fetched.items():
             tp = TP(key.topic, key.partition)
             if tp not in wanted or not records or self.should_stop:
@@ -256,7 +270,7 @@ class SliceConsumer(driver.Consumer):  # type: ignore[misc]
             intake = wanted[tp]
             arrived = await self._accept(tp, intake, records)
             if arrived is not None:
-                intake.log_end = max(intake.log_end, self.highwater(key) or 0, arrived.end)
+                intake.log_end = max(intake.log_end, self._end_of(tp), arrived.end)
                 yield tp, self._slice_message(tp, arrived)
 
     async def _move(self, tp: TP, intake: Intake) -> None:
@@ -282,25 +296,43 @@ class SliceConsumer(driver.Consumer):  # type: ignore[misc]
         if verdict is Verdict.JUMP:
             # A hole (transaction markers, aborted records), unless retention has passed the position.
             start = await self._thread.log_start(tp)
-            if intake.closed or not intake.moved or intake.position != position:
+            assert position is not None
+            if not intake.stands_at(position):
                 return None
             if start > position:
                 self._owner.failed(
                     RestartMe(
-                        f"input {tp.topic}-{tp.partition} lost offsets {position} to {first - 1} before they "
-                        "were decided: retention removed them"
+                        f"input {tp.topic}-{tp.partition} lost offsets {position} to {first - 1} before "
+                        "they were decided: retention removed them"
                     )
                 )
                 return None
         self._owner.passed("after_fetch")
-        return Arrived(intake, *intake.take(records))
+        begin_s = time.perf_counter()
+        arrived = Arrived(intake, *intake.take(records))
+        self.app.observer.timed("take", time.perf_counter() - begin_s)
+        return arrived
+
+    async def _hole(self, tp: TP, intake: Intake) -> Arrived | None:
+        """Return an empty slice where the log ends in a hole, such as the marker of a transaction."""
+        position, end = intake.position, self._end_of(tp)
+        if position is None or not intake.moved or end <= position:
+            return None
+        at = await self._thread.position(TopicPartition(tp.topic, tp.partition))
+        if at is None or at <= position or not intake.stands_at(position):
+            return None
+        intake.position = at
+        return Arrived(intake, position, at, slice_of(tp.partition, ()))
+
+    def _end_of(self, tp: TP) -> int:
+        return int(self.highwater(TopicPartition(tp.topic, tp.partition)) or 0)
 
     def _slice_message(self, tp: TP, arrived: Arrived) -> ConsumerMessage:
         return ConsumerMessage(
             tp.topic,
             tp.partition,
             arrived.end - 1,
-            int(arrived.slice.time_ms[-1]) / 1000,
+            (int(arrived.slice.time_ms[-1]) if len(arrived.slice) else 0) / 1000,
             0,
             [],
             None,
@@ -353,6 +385,8 @@ class SliceConsumer(driver.Consumer):  # type: ignore[misc]
 
 class SliceProducer(driver.Producer):  # type: ignore[misc]
     """Producer that appends whole batches to a given partition."""
+
+    logger = _FAUST_LOG
 
     def _settings_extra(self) -> Mapping[str, Any]:
         return {"acks": "all", "enable_idempotence": True}

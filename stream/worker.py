@@ -19,10 +19,10 @@ from fraudstream.stream.errors import Refusal, RestartMe
 from fraudstream.stream.facts import read_facts
 from fraudstream.stream.health import HealthServer
 from fraudstream.stream.logreader import LogReader
-from fraudstream.stream.partition import Services
 from fraudstream.stream.pipeline import Pipeline
 from fraudstream.stream.reload import Reloader
 from fraudstream.stream.scoring import NO_MODEL
+from fraudstream.stream.services import Services
 from fraudstream.stream.shipped import shipped_model
 
 log = logging.getLogger(__name__)

@@ -30,9 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = (
         "example: FRAUDSTREAM_BROKER=kafka:9092 FRAUDSTREAM_START=earliest fraudstream worker\n\n"
-        "Settings are FRAUDSTREAM_* variables. Exit codes: 0 stopped cleanly, 75 start me again, 77 "
-        "not permitted "
-        "by the broker, 78 refuses to run (the message says what to do)."
+        "Settings are FRAUDSTREAM_* variables. Exit codes: 0 stopped cleanly, 75 start me again, 77 not "
+        "permitted by the broker, 78 refuses to run (the message says what to do)."
     )
 
 

@@ -20,9 +20,11 @@ from fraudstream.stream.app import create_app
 from fraudstream.stream.errors import FraudstreamError
 from fraudstream.stream.journal import read_journal
 from fraudstream.stream.journaling import Appender, JournalLog
-from fraudstream.stream.partition import Partition, Services
+from fraudstream.stream.partition import Partition
 from fraudstream.stream.recovery import DecisionLog, Published
+from fraudstream.stream.services import Services
 from fraudstream.stream.settings import load_settings
+from fraudstream.stream.snapshotting import Snapshotter
 from fraudstream.stream.transport import Outgoing
 from fraudstream.stream.worker import Worker
 
@@ -45,11 +47,20 @@ class SlowDecisions:
         return await self._inner.append(topic, partition, records)
 
 
-class EarlySnapshots(Partition):
+class EarlySnapshots(Snapshotter):
     """Bug: a snapshot counts before the decisions below it are acknowledged."""
 
     async def _wait_for_acks(self, offset: int) -> None:
         pass
+
+
+class Early(Partition):
+    """A partition with that bug."""
+
+    def _make_snapshotter(self) -> Snapshotter:
+        made = super()._make_snapshotter()
+        made.__class__ = EarlySnapshots
+        return made
 
 
 class HighestOffset(DecisionLog):
@@ -88,7 +99,7 @@ def make_partition(number: int, services: Services) -> Partition:
     if delay_s := float(os.environ.get("FRAUD_TEST_SLOW_DECISIONS_S", "0")):
         slow = SlowDecisions(services.appender, services.settings.topics.decisions, delay_s)
         services = dataclasses.replace(services, appender=slow)
-    partition = (EarlySnapshots if bug == "snapshot_before_acks" else Partition)(number, services)
+    partition = (Early if bug == "snapshot_before_acks" else Partition)(number, services)
     if bug == "highest_offset":
         partition._decisions.__class__ = HighestOffset
     if bug == "journal_not_awaited":

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, TopicPartition
 from support.kafka import Topics
 
 from fraudstream.bench.traffic.generate import START_MS, generate
@@ -82,18 +82,16 @@ class Site:
 
     def read(self, name: str, partition: int) -> list[Kept]:
         """Read everything that a partition holds."""
-        consumer = Consumer(
-            quiet(self.bootstrap, **{"group.id": uuid.uuid4().hex, "enable.auto.commit": False})
-        )
-        tp = TopicPartition(self.prefix + name, partition)
+        options = {"group.id": uuid.uuid4().hex, "enable.auto.commit": False, "enable.partition.eof": True}
+        consumer = Consumer(quiet(self.bootstrap, **options))
         try:
-            low, high = consumer.get_watermark_offsets(tp, 10)
-            tp.offset = low
-            consumer.assign([tp])
+            consumer.assign([TopicPartition(self.prefix + name, partition, OFFSET_BEGINNING)])
             found: list[Kept] = []
-            while (found[-1].offset + 1 if found else low) < high:
+            while True:
                 for message in consumer.consume(10_000, 1.0):
-                    assert message.error() is None, message.error()
+                    if (error := message.error()) is not None:
+                        assert error.code() == KafkaError._PARTITION_EOF, error
+                        return found
                     found.append(
                         Kept(
                             message.offset(),
@@ -103,7 +101,6 @@ class Site:
                             dict(message.headers() or ()),
                         )
                     )
-            return found
         finally:
             consumer.close()
 
