@@ -215,7 +215,7 @@ def _floats(op, code, c, m, regs, regf, pres, flags):  # type: ignore[no-untyped
         step = float(code[c + 4])
         for i in range(m):
             x = regf[a + i] / step
-            whole = math.floor(abs(x))
+            whole = np.floor(abs(x))
             if abs(x) - whole >= 0.5:
                 whole += 1.0
             regf[to + i] = (whole if x >= 0 else -whole) * step

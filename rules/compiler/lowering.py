@@ -157,7 +157,7 @@ class Lowering:
         return found
 
     def _read(self, slot: Slot) -> int:
-        key = (slot.source, slot.column)
+        key = ("slot", slot.source, slot.column)
         found = self._values.get(key)
         if found is None:
             width = slot.type.width
