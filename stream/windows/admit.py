@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,6 @@ RESERVED_WORDS = 1 << 32
 """32 GiB of address space: ring 16 GiB (268 million entries), two index areas of 4 GiB, rest spare."""
 RING_MIN = 1 << 10
 INDEX_MIN = 1 << 11
-EXPIRE_PER_ROW = 4
-"""Old entries that a row may let go, so that one late batch never pays for a whole day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,22 +82,21 @@ class DedupStore:
     def admit(self, batch: Batch, start_from: int) -> Admission:
         """Classify the rows of a batch; records below ``start_from`` leave no entry."""
         n = len(batch)
-        kernel.expire(self._d, EXPIRE_PER_ROW * n)
-        self._make_room(n)
         admission = Admission(
-            flags=np.zeros(n, np.uint16),
+            flags=np.empty(n, np.uint16),
             as_of_ms=np.empty(n, np.int64),
             entry=np.empty(n, np.int64),
             duplicate_of=np.empty(n, np.int64),
             watermark_ms=np.empty(n, np.int64),
         )
-        kernel.admit(
+        arguments = (
             self._d,
-            _owned(batch.value[self._id_column : self._id_column + 2], np.int64),
-            _owned(batch.body_hash, np.int64),
-            _owned(batch.value[self._time_column], np.int64),
-            _owned(batch.record_time_ms, np.int64),
-            _owned(batch.offset, np.int64),
+            owned(batch.value, np.int64),
+            self._id_column,
+            self._time_column,
+            owned(batch.body_hash, np.int64),
+            owned(batch.record_time_ms, np.int64),
+            owned(batch.offset, np.int64),
             start_from,
             admission.flags,
             admission.as_of_ms,
@@ -106,12 +104,15 @@ class DedupStore:
             admission.entry,
             admission.duplicate_of,
         )
+        if not kernel.admit(*arguments):
+            self._make_room(n)
+            kernel.admit(*arguments)
         return admission
 
     def decided(self, admission: Admission, decision: NDArray[np.uint8], score: NDArray[np.int32]) -> None:
         """Remember the results of the rows that are not duplicates."""
         kernel.write_results(
-            self._d, admission.flags, admission.entry, _owned(decision, np.uint8), _owned(score, np.int32)
+            self._d, admission.flags, admission.entry, owned(decision, np.uint8), owned(score, np.int32)
         )
 
     def recall(self, admission: Admission) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
@@ -156,6 +157,9 @@ class DedupStore:
             self._memory.release(old, old_slots)
 
 
-def _owned(array: NDArray[np.generic], dtype: type[np.generic]) -> NDArray[np.generic]:
+def owned(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
     """Return the array as C-contiguous, writable and of a dtype: kernels have one signature each."""
+    flags = array.flags
+    if array.dtype == dtype and flags.c_contiguous and flags.writeable:
+        return array
     return np.require(array, dtype, ("C", "W"))

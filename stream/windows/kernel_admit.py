@@ -28,6 +28,8 @@ D_LATENESS = 8
 D_SKEW = 9
 D_DEDUP = 10
 DEDUP_CONTROL = 16
+EXPIRE_PER_ROW = 4
+"""Old entries that a row may let go, so that no batch pays for a whole day."""
 
 E_ID = 0  # two words
 E_BODY = 2  # two words
@@ -140,9 +142,8 @@ def remember(d, slot, head, id_low, id_high, body_low, body_high, time, offset):
 
 
 @njit(cache=True, nogil=True)
-def expire(memory, steps):  # type: ignore[no-untyped-def]
+def expire(d, steps):  # type: ignore[no-untyped-def]
     """Let up to ``steps`` entries leave the old end of the ring."""
-    d = pointer(memory)
     horizon = d[D_WATERMARK] - d[D_DEDUP]
     index, mask = d[D_INDEX], d[D_INDEX_MASK]
     while steps > 0 and d[D_TAIL] < d[D_NEXT]:
@@ -200,16 +201,41 @@ def rebuild_index(memory, index, mask):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def admit(  # type: ignore[no-untyped-def]
-    memory, ids, body, event_time, record_time, offsets, start_from, flags, times, watermarks, entries, first
+    memory,
+    values,
+    id_column,
+    time_column,
+    bodies,
+    record_times,
+    record_offsets,
+    start_from,
+    row_flags,
+    clamped,
+    before,
+    own,
+    firsts,
 ):
     """Classify rows in log order.
 
-    ``ids``, ``body``: int64 [2, n]; ``flags``: uint16 [n]; the other outputs int64 [n]: clamped time,
-    watermark before the row, own entry (the first's for a duplicate, -1 none), offset of the first (-1).
+    ``values`` [C, n], ``bodies`` [2, n]; ``row_flags``: uint16 [n]; the other outputs int64 [n]: clamped
+    time, watermark before the row, own entry (the first's for a duplicate, -1 none), offset of the first (-1).
+    Returns False if nothing was done because ring or index need room first.
     """
-    d = pointer(memory)
-    for row in range(len(event_time)):
-        time = event_time[row]
+    d, value, body, record_time = pointer(memory), pointer(values), pointer(bodies), pointer(record_times)
+    offsets, flags, times, watermarks = (
+        pointer(record_offsets),
+        pointer(row_flags),
+        pointer(clamped),
+        pointer(before),
+    )
+    entries, first = pointer(own), pointer(firsts)
+    rows = len(record_times)
+    expire(d, EXPIRE_PER_ROW * rows)
+    wanted = d[D_NEXT] - d[D_TAIL] + rows
+    if wanted > d[D_RING_MASK] + 1 or 2 * wanted > d[D_INDEX_MASK] + 1:
+        return False
+    for row in range(rows):
+        time = value[time_column * rows + row]
         flag = 0
         if record_time[row] >= 0 and time > record_time[row] + d[D_SKEW]:
             time = record_time[row]
@@ -217,7 +243,8 @@ def admit(  # type: ignore[no-untyped-def]
         watermark = d[D_WATERMARK]
         times[row], watermarks[row], entries[row], first[row] = time, watermark, -1, -1
         horizon = watermark - d[D_DEDUP]
-        id_low, id_high, body_low, body_high = ids[0, row], ids[1, row], body[0, row], body[1, row]
+        id_low, id_high = value[id_column * rows + row], value[(id_column + 1) * rows + row]
+        body_low, body_high = body[row], body[rows + row]
         slot, head = find_head(d, id_low, id_high)
         found = np.int64(-1)
         if head >= 0 and d[head + E_TIME] >= horizon:
@@ -242,6 +269,7 @@ def admit(  # type: ignore[no-untyped-def]
         if d[D_FIRST] == at.NEVER:
             d[D_FIRST] = time
         flags[row] = flag
+    return True
 
 
 @njit(cache=True, nogil=True)

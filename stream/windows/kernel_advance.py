@@ -6,12 +6,24 @@ import numpy as np
 from numba import njit
 
 from fraudstream.stream.windows import layout as at
-from fraudstream.stream.windows.kernel_bits import float_of, hash_words, pointer, pointer_from
+from fraudstream.stream.windows.kernel_bits import (
+    float_of,
+    hash_words,
+    mix31,
+    pointer,
+    pointer_from,
+    prefetch,
+)
 from fraudstream.stream.windows.kernel_evaluate import evaluate
-from fraudstream.stream.windows.kernel_keys import add_key, find_key, remove_key
+from fraudstream.stream.windows.kernel_keys import add_key, find_key, guess_header, remove_key
 from fraudstream.stream.windows.kernel_segments import free_segment, insert
 
 _LOW8 = np.int64(0xFF)
+_LOW32 = np.int64(0xFFFFFFFF)
+_ABSENT = np.int64(-2)
+_AHEAD, _AHEAD_HEADER, _AHEAD_EVENTS = 24, 16, 8
+SWEEP_PER_ROW = 2  # keys looked at for eviction per row and kind
+DONE, GROW, EXHAUSTED = 0, 1, 2
 _SKIPPED = np.uint16(1 | 4)  # Flag.DUPLICATE, Flag.LATE
 
 
@@ -95,59 +107,21 @@ def forget_key(m, header):  # type: ignore[no-untyped-def]
     remove_key(m, header)
 
 
-@njit(cache=True, nogil=True)
-def advance(  # type: ignore[no-untyped-def]
-    memory, plan, values, states, masks, clamped_times, watermarks_before, row_flags, matrix, presence, marks
-):
-    """Evaluate and enter every row that is neither duplicate nor late, kind by kind in log order.
-
-    ``values``, ``states`` [C, n] and ``masks``: the batch and the true-masks of the filters.
-    ``clamped_times``, ``watermarks_before`` (before each row), ``row_flags``: what admission said, [n].
-    ``matrix``, ``presence`` [n, F], ``marks`` (approximate, uint8 [n]): outputs.
-    Returns False if memory is exhausted.
-    """
-    m, p, value, state, filters = (
-        pointer(memory),
-        pointer(plan),
-        pointer(values),
-        pointer(states),
-        pointer(masks),
-    )
-    times, watermarks, flags = pointer(clamped_times), pointer(watermarks_before), pointer(row_flags)
-    out_value, out_state, approximate = pointer(matrix), pointer(presence), pointer(marks)
-    rows, width = len(clamped_times), matrix.shape[1]
-    for kind in range(p[at.P_KINDS]):
-        q = at.P_RECORDS + kind * at.KIND
-        event = m[at.C_SCRATCH]
-        for row in range(rows):
-            if flags[row] & _SKIPPED:
-                continue
-            present, low, high = key_of(m, p, q, row, rows, value, state)
-            if not present:
-                continue
-            clamped = event_words(m, p, q, row, rows, times[row], value, state, filters)
-            header = find_key(m, kind, low, high)
-            if header >= 0 and m[header + at.H_LAST] < watermarks[row] - p[q + at.K_LIFE]:
-                forget_key(m, header)
-                header = np.int64(-1)
-            target = row * width
-            reaches = evaluate(
-                m, p, q, header, event, pointer_from(out_value, target), pointer_from(out_state, target)
-            )
-            if clamped or reaches:
-                approximate[row] = 1
-            if header < 0:
-                header = add_key(m, kind, low, high)
-            if header < 0 or not insert(m, p, q, header, watermarks[row] - p[q + at.K_RETAIN], event):
-                m[at.C_FAILED] = 1
-                return False
-    return True
+@njit(inline="always")
+def prefetch_events(m, p, q, header):  # type: ignore[no-untyped-def]
+    """Ask for the newest events of a key, column by column."""
+    base = m[header + at.H_BASE]
+    if base >= 0:
+        capacity = at.CAPACITY_MIN << (m[header + at.H_META] & _LOW8)
+        newest = base + p[q + at.K_FROZEN_WORDS] + (m[header + at.H_SPAN] & _LOW32)
+        for word in range(p[q + at.K_WORDS]):
+            prefetch(m, newest + word * capacity - 1)
+            prefetch(m, newest + word * capacity - at.HEADER)
 
 
 @njit(cache=True, nogil=True)
-def sweep(memory, plan, watermark, steps):  # type: ignore[no-untyped-def]
+def sweep(m, p, watermark, steps):  # type: ignore[no-untyped-def]
     """Look at the next ``steps`` headers and forget keys that no row can see any more."""
-    m, p = pointer(memory), pointer(plan)
     used = m[at.C_USED]
     number = m[at.C_SWEEP]
     for _ in range(min(steps, used)):
@@ -161,3 +135,92 @@ def sweep(memory, plan, watermark, steps):  # type: ignore[no-untyped-def]
                 forget_key(m, header)
         number += 1
     m[at.C_SWEEP] = number
+
+
+@njit(cache=True, nogil=True)
+def advance(  # type: ignore[no-untyped-def]
+    memory,
+    plan,
+    keys,
+    values,
+    states,
+    masks,
+    clamped_times,
+    watermarks_before,
+    row_flags,
+    matrix,
+    presence,
+    marks,
+    watermark,
+):
+    """Evaluate and enter every row that is neither duplicate nor late, kind by kind in log order.
+
+    ``keys``: int64 [3 n] to work in. ``values``, ``states`` [C, n], ``masks``: the batch, true-masks of filters.
+    ``clamped_times``, ``watermarks_before`` (before each row), ``row_flags``: what admission said, [n].
+    ``matrix``, ``presence`` [n, F], ``marks`` (approximate, uint8 [n]): outputs.
+    ``watermark``: after the batch.
+    Returns DONE, GROW (nothing was done: the index needs room first) or EXHAUSTED.
+    """
+    m, p, value, state, filters = (
+        pointer(memory),
+        pointer(plan),
+        pointer(values),
+        pointer(states),
+        pointer(masks),
+    )
+    times, watermarks, flags = pointer(clamped_times), pointer(watermarks_before), pointer(row_flags)
+    out_value, out_state, approximate = pointer(matrix), pointer(presence), pointer(marks)
+    rows, width = len(clamped_times), matrix.shape[1]
+    if 2 * (m[at.C_KEYS] + rows * p[at.P_KINDS]) > m[at.C_INDEX_MASK] + 1:
+        return GROW
+    # Per row: key (two words) and where its header seems to be, -1 unknown, ABSENT nothing to do.
+    low = pointer(keys)
+    high, guess = pointer_from(low, rows), pointer_from(low, 2 * rows)
+    for kind in range(p[at.P_KINDS]):
+        q = at.P_RECORDS + kind * at.KIND
+        event = m[at.C_SCRATCH]
+        for row in range(rows):
+            guess[row] = _ABSENT
+            if not flags[row] & _SKIPPED:
+                present, low[row], high[row] = key_of(m, p, q, row, rows, value, state)
+                if present:
+                    guess[row] = -1
+        # What a row needs arrives while the rows before it are worked on: slot, then header, then events.
+        for ahead in range(-_AHEAD, rows):
+            row = ahead + _AHEAD
+            if row < rows and guess[row] != _ABSENT:
+                prefetch(m, m[at.C_INDEX] + (mix31(low[row], high[row], kind) & m[at.C_INDEX_MASK]))
+            row = ahead + _AHEAD_HEADER
+            if 0 <= row < rows and guess[row] != _ABSENT:
+                guess[row] = guess_header(m, kind, low[row], high[row])
+                prefetch(m, max(guess[row], 0))
+            row = ahead + _AHEAD_EVENTS
+            if 0 <= row < rows and guess[row] >= 0:
+                prefetch_events(m, p, q, guess[row])
+            row = ahead
+            if row < 0 or guess[row] == _ABSENT:
+                continue
+            clamped = event_words(m, p, q, row, rows, times[row], value, state, filters)
+            header = guess[row]
+            if (
+                header < 0
+                or m[header + at.H_LOW] != low[row]
+                or m[header + at.H_HIGH] != high[row]
+                or m[header + at.H_META] >> 8 != kind
+            ):
+                header = find_key(m, kind, low[row], high[row])
+            if header >= 0 and m[header + at.H_LAST] < watermarks[row] - p[q + at.K_LIFE]:
+                forget_key(m, header)
+                header = np.int64(-1)
+            target = row * width
+            reaches = evaluate(
+                m, p, q, header, event, pointer_from(out_value, target), pointer_from(out_state, target)
+            )
+            if clamped or reaches:
+                approximate[row] = 1
+            if header < 0:
+                header = add_key(m, kind, low[row], high[row])
+            if header < 0 or not insert(m, p, q, header, watermarks[row] - p[q + at.K_RETAIN], event):
+                return EXHAUSTED
+    sweep(m, p, watermark, SWEEP_PER_ROW * rows * p[at.P_KINDS])
+    return DONE

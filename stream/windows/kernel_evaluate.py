@@ -90,6 +90,7 @@ def numbers(m, p, q, a, base, capacity, head, borders, event, value, state):  # 
     width = p[q + at.K_PREFIX_WORDS]
     prefix = column + p[q + at.K_WORDS] * capacity + p[a + at.A_PREFIX]
     levels = column + p[q + at.K_WORDS] * capacity + ((capacity >> at.BLOCK_SHIFT) + 1) * width
+    squares = p[a + at.A_SQUARES]
     inside = enters(m, p, a, event)
     current = m[event + p[a + at.A_COLUMN]]
     n, total, high, low = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
@@ -100,10 +101,10 @@ def numbers(m, p, q, a, base, capacity, head, borders, event, value, state):  # 
         if end - begin > p[at.P_SCAN] and capacity >= p[at.P_LARGE]:
             b, e = (begin + at.BLOCK - 1) >> at.BLOCK_SHIFT, end >> at.BLOCK_SHIFT
             n, total, high, low, least, most = number_range(
-                m, flags, shift, items, e << at.BLOCK_SHIFT, end, n, total, high, low, least, most
+                m, flags, shift, items, e << at.BLOCK_SHIFT, end, squares, n, total, high, low, least, most
             )
             n, total, high, low, least, most = number_range(
-                m, flags, shift, items, begin, b << at.BLOCK_SHIFT, n, total, high, low, least, most
+                m, flags, shift, items, begin, b << at.BLOCK_SHIFT, squares, n, total, high, low, least, most
             )
             n += m[prefix + e * width] - m[prefix + b * width]
             total += m[prefix + e * width + 1] - m[prefix + b * width + 1]
@@ -115,7 +116,7 @@ def numbers(m, p, q, a, base, capacity, head, borders, event, value, state):  # 
                 )
         else:
             n, total, high, low, least, most = number_range(
-                m, flags, shift, items, begin, end, n, total, high, low, least, most
+                m, flags, shift, items, begin, end, squares, n, total, high, low, least, most
             )
         end = begin
         for f in range(p[s + 1], p[s + 2], at.FEATURE):
@@ -138,10 +139,10 @@ def numbers(m, p, q, a, base, capacity, head, borders, event, value, state):  # 
                     number = float(total + add * current) / float(count)
                 else:
                     more_high, more_low = square(current)
-                    squares = variance_sum(
+                    spread = variance_sum(
                         count, total + add * current, high + add * more_high, low + add * more_low
                     )
-                    number = math.sqrt(squares) / float(count)
+                    number = math.sqrt(spread) / float(count)
                 value[out] = bits_of(number / float_of(scale) if scale != 0 else number)
 
 

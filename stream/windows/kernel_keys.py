@@ -33,6 +33,21 @@ def find_key(m, kind, low, high):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def guess_header(m, kind, low, high):  # type: ignore[no-untyped-def]
+    """Return the first header whose hash bits fit, without looking at it; -1 if there is none."""
+    bits = mix31(low, high, kind)
+    index, mask = m[at.C_INDEX], m[at.C_INDEX_MASK]
+    slot = bits & mask
+    while True:
+        word = m[index + slot]
+        if word == 0:
+            return np.int64(-1)
+        if word >> 32 == bits:
+            return m[at.C_HEADERS] + ((word & _LOW32) - 1) * at.HEADER
+        slot = (slot + 1) & mask
+
+
+@njit(cache=True, nogil=True)
 def add_key(m, kind, low, high):  # type: ignore[no-untyped-def]
     """Make the header of a new key, without a segment, and return its address; -1 if memory is exhausted.
 

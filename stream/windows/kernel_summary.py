@@ -64,7 +64,19 @@ def extend_summary(m, p, q, base, capacity, valid, blocks):  # type: ignore[no-u
             n, total, high, low = m[row], m[row + 1], m[row + 2], m[row + 3]
             begin = block << at.BLOCK_SHIFT
             n, total, high, low, least, most = number_range(
-                m, flags, shift, values, begin, begin + at.BLOCK, n, total, high, low, _LARGEST, -_LARGEST
+                m,
+                flags,
+                shift,
+                values,
+                begin,
+                begin + at.BLOCK,
+                p[a + at.A_SQUARES],
+                n,
+                total,
+                high,
+                low,
+                _LARGEST,
+                -_LARGEST,
             )
             row += width
             m[row], m[row + 1], m[row + 2], m[row + 3] = n, total, high, low
@@ -130,8 +142,20 @@ def count_range(m, flags, shift, begin, end):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def number_range(m, flags, shift, values, begin, end, n, total, high, low, least, most):  # type: ignore[no-untyped-def]
-    """Add the flagged values of [begin, end) to count, sum, squares in two limbs, minimum and maximum."""
+def number_range(m, flags, shift, values, begin, end, squares, n, total, high, low, least, most):  # type: ignore[no-untyped-def]
+    """Add the flagged values of [begin, end) to count, sum, squares in two limbs, minimum and maximum.
+
+    ``squares`` 0: nobody asks for them.
+    """
+    if squares == 0:
+        for i in range(begin, end):
+            if shift < 0 or (m[flags + i] >> shift) & 1 != 0:
+                value = m[values + i]
+                n += 1
+                total += value
+                least = min(least, value)
+                most = max(most, value)
+        return n, total, high, low, least, most
     for i in range(begin, end):
         if shift < 0 or (m[flags + i] >> shift) & 1 != 0:
             value = m[values + i]

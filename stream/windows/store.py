@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fraudstream.rules.bundle import FeatureSet, Schema
 from fraudstream.stream.windows import kernel_advance, kernel_export, kernel_keys
 from fraudstream.stream.windows import layout as at
-from fraudstream.stream.windows.admit import Admission, DedupStore
+from fraudstream.stream.windows.admit import Admission, DedupStore, owned
 from fraudstream.stream.windows.memory import Memory
 from fraudstream.stream.windows.plan import compile_features
 from fraudstream.stream.windows.snapshot import SnapshotError, pack, unpack
@@ -22,8 +22,6 @@ __all__ = ["Admission", "FeatureMatrix", "SnapshotError", "WindowStore"]
 RESERVED_WORDS = 1 << 34
 """128 GiB of address space: half for events, a quarter for 536 million keys, two eighths for the index."""
 INDEX_MIN = 1 << 12
-SWEEP_PER_ROW = 2
-"""Keys looked at for eviction per row and kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +57,7 @@ class WindowStore:
         self._area_words = len(m) // 8
         self._areas = (len(m) // 4, len(m) // 4 + self._area_words)
         self._area = 0
+        self._keys = np.empty(0, np.int64)
         m[at.C_HEADERS], m[at.C_HEADERS_END] = headers, len(m) // 4
         m[at.C_INDEX], m[at.C_INDEX_MASK] = self._areas[0], INDEX_MIN - 1
         m[at.C_ARENA] = m[at.C_ARENA_BEGIN] = len(m) // 2
@@ -114,25 +113,29 @@ class WindowStore:
             state=np.zeros((n, words), np.uint8),
             approximate=np.zeros(n, np.bool_),
         )
-        self._make_room(n * len(self._plan.kinds))
-        whole = kernel_advance.advance(
+        if len(self._keys) < 3 * n:
+            self._keys = np.empty(3 * n, np.int64)
+        arguments = (
             self._m,
             self._plan.table,
-            np.require(batch.value, np.int64, ("C", "W")),
-            np.require(batch.state, np.uint8, ("C", "W")),
-            np.require(filters, np.uint64, ("C", "W")),
+            self._keys,
+            owned(batch.value, np.int64),
+            owned(batch.state, np.uint8),
+            owned(filters, np.uint64),
             admission.as_of_ms,
             admission.watermark_ms,
             admission.flags,
             result.value,
             result.state,
             result.approximate.view(np.uint8),
+            self.watermark_ms,
         )
-        if not whole:
+        answer = kernel_advance.advance(*arguments)
+        if answer == kernel_advance.GROW:
+            self._make_room(n * len(self._plan.kinds))
+            answer = kernel_advance.advance(*arguments)
+        if answer != kernel_advance.DONE:
             raise MemoryError("window memory is full: shorten windows or add partitions")
-        kernel_advance.sweep(
-            self._m, self._plan.table, self.watermark_ms, SWEEP_PER_ROW * n * len(self._plan.kinds)
-        )
         return result
 
     def decided(self, admission: Admission, decision: NDArray[np.uint8], score: NDArray[np.int32]) -> None:
