@@ -227,8 +227,8 @@ def impossible_travel(scene: Scene, story: int) -> Events:
     rows: list[Row] = []
     failed: list[bool] = []
     gap_ms = scene.between(8, 80) * MINUTE
-    for _ in range(scene.fan(2, 9, 4)):
-        yuan = float(np.exp(scene.rng.normal(7.0, 0.9)))
+    for _ in range(scene.fan(2, 10, 4.6)):
+        yuan = float(np.exp(scene.rng.normal(7.3, 0.9)))
         row = scene.at_shop(account, scene.shop_in(place), min(yuan, 30_000))
         if scene.chance(0.2):
             row.update({"kind": ev.CASH_WITHDRAWAL, "channel": ev.ATM, "merchant": -1})
@@ -280,10 +280,10 @@ class Pattern(NamedTuple):
 PATTERNS: tuple[Pattern, ...] = (
     Pattern("card_testing", card_testing, 0.00110, 12.8, 1.5),
     Pattern("account_takeover", account_takeover, 0.00100, 3.9, 2.2),
-    Pattern("mule_network", mule_network, 0.00110, 22.0, 0.6),
+    Pattern("mule_network", mule_network, 0.00100, 22.5, 0.6),
     Pattern("structuring", structuring, 0.00065, 4.8, 0.1),
-    Pattern("impossible_travel", impossible_travel, 0.00085, 3.8, 0.3),
-    Pattern("payee_scam", payee_scam, 0.00098, 7.3, 0.1),
+    Pattern("impossible_travel", impossible_travel, 0.00085, 4.5, 0.3),
+    Pattern("payee_scam", payee_scam, 0.00090, 7.3, 0.1),
 )
 """``story`` k is pattern k - 1."""
 
