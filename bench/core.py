@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from fraudstream.rules.compiler.compile import compile_sources
 from rich.progress import Progress
 
 from fraudstream.bench.report import Table
 from fraudstream.bench.traffic.generate import generate
 from fraudstream.bench.workloads import Workload
 from fraudstream.models.linear import load_model
+from fraudstream.rules.compiler.compile import compile_sources
 from fraudstream.stream.pipeline import Pipeline
 from fraudstream.stream.wire.types import Slice
 

@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import orjson
 from confluent_kafka import Consumer, Producer, TopicPartition
-from fraudstream.stream.topics import create_topics
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -34,6 +33,7 @@ from fraudstream.bench.traffic.generate import generate
 from fraudstream.bench.traffic.world import EVENTS_PER_ACCOUNT_DAY
 from fraudstream.stream.errors import BadUse, FraudstreamError
 from fraudstream.stream.localkafka import LocalKafka
+from fraudstream.stream.topics import create_topics
 
 SUMMARY = "broker, topics, history, worker and live synthetic traffic on this machine"
 

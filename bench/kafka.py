@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from confluent_kafka import Consumer, Producer, TopicPartition
-from fraudstream.stream.topics import create_topics
 from rich.progress import Progress
 
 from fraudstream.bench import core, openloop
@@ -20,6 +19,7 @@ from fraudstream.bench.traffic.generate import generate
 from fraudstream.bench.workloads import Workload
 from fraudstream.stream.errors import FraudstreamError
 from fraudstream.stream.localkafka import LocalKafka
+from fraudstream.stream.topics import create_topics
 
 LOOPS = ("confluent", "aiokafka", "worker")
 RATES = (30, 300, 3000)

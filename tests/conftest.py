@@ -6,12 +6,19 @@ from collections.abc import Iterator
 
 import pytest
 from support.kafka import Topics
+from support.kernels import compile_kernels
 
 from fraudstream.stream.localkafka import Kafka, some_kafka
 
 
 @pytest.fixture(scope="session")
-def kafka() -> Iterator[Kafka]:
+def kernels() -> None:
+    """Compile into the cache: on a new machine each worker would spend a test's deadline on it."""
+    compile_kernels()
+
+
+@pytest.fixture(scope="session")
+def kafka(kernels: None) -> Iterator[Kafka]:
     """Apache Kafka, started once per session, or the broker that FRAUDSTREAM_BROKER names."""
     with some_kafka() as broker:
         yield broker

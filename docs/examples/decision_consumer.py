@@ -10,7 +10,12 @@ from confluent_kafka import Consumer
 def decisions(bootstrap: str, group: str, topic: str = "fraud.decisions") -> Iterator[dict[str, object]]:
     """Yield each effective decision once; commit after the caller has taken it."""
     consumer = Consumer(
-        {"bootstrap.servers": bootstrap, "group.id": group, "auto.offset.reset": "earliest", "enable.auto.commit": False}
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": group,
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+        }
     )
     consumer.subscribe([topic])
     answered: set[str] = set()  # keep the recent ones in your database

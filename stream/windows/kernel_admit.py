@@ -218,7 +218,7 @@ def admit(  # type: ignore[no-untyped-def]
     """Classify rows in log order.
 
     ``values`` [C, n], ``bodies`` [2, n]; ``row_flags``: uint16 [n]; the other outputs int64 [n]: clamped
-    time, watermark before the row, own entry (the first's for a duplicate, -1 none), offset of the first (-1).
+    time, watermark before the row, own entry (a duplicate's first, -1 none), offset of the first (-1).
     Returns False if nothing was done because ring or index need room first.
     """
     d, value, body, record_time = pointer(memory), pointer(values), pointer(bodies), pointer(record_times)

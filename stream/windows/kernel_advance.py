@@ -155,7 +155,7 @@ def advance(  # type: ignore[no-untyped-def]
 ):
     """Evaluate and enter every row that is neither duplicate nor late, kind by kind in log order.
 
-    ``keys``: int64 [3 n] to work in. ``values``, ``states`` [C, n], ``masks``: the batch, true-masks of filters.
+    ``keys``: int64 [3 n] to work in. ``values``, ``states`` [C, n] and ``masks``: batch and filters.
     ``clamped_times``, ``watermarks_before`` (before each row), ``row_flags``: what admission said, [n].
     ``matrix``, ``presence`` [n, F], ``marks`` (approximate, uint8 [n]): outputs.
     ``watermark``: after the batch.

@@ -40,11 +40,13 @@ REFUSED = (
 
 @cache
 def scope_of(zone: str) -> Scope:
+    """Return the scope of a zone, with the kernels compiled."""
     program.warm()
     return make_scope(zone)
 
 
 def syntax(text: str) -> nodes.Node:
+    """Parse what has to be right."""
     node, problems = parse(text)
     assert node is not None, problems
     return node
