@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from fraudstream.rules.bundle import Type
+from fraudstream.rules.compiler.functions import FUNCTIONS, Function
 from fraudstream.stream.metrics import METRICS, Metric
 from fraudstream.stream.settings import CONFIG_VARIABLE, OTHER_VARIABLES, PREFIX, Meta, describe
 
@@ -18,6 +20,10 @@ SETTINGS_INTRODUCTION = (
     f"Settings are connections, paths and resources. They come from `{PREFIX}*` variables, from the "
     f"TOML file that `{CONFIG_VARIABLE}` names (keys are the names in lower case, without the prefix), and "
     "from the defaults, in this order. A name that is not listed here is an error."
+)
+FUNCTIONS_INTRODUCTION = (
+    "The set is closed. A missing argument makes the result missing, and a comparison with it unknown; "
+    "`coalesce` is the exception."
 )
 METRICS_INTRODUCTION = (
     "The worker serves them in Prometheus' text format at `/metrics`. Label values are closed sets: nothing "
@@ -66,7 +72,27 @@ def metrics_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"settings.md": settings_page, "metrics.md": metrics_page}
+def functions_page() -> str:
+    """Return the page about the functions of rule expressions."""
+    rows = [
+        (f"`{item.signature}`", _argument_types(item), item.result, item.meaning)
+        for item in FUNCTIONS.values()
+    ]
+    return "\n".join(
+        [
+            "# Functions of rule expressions",
+            "",
+            GENERATED,
+            "",
+            FUNCTIONS_INTRODUCTION,
+            "",
+            *_table(("function", "arguments", "result", "meaning"), rows),
+            "",
+        ]
+    )
+
+
+PAGES = {"settings.md": settings_page, "metrics.md": metrics_page, "functions.md": functions_page}
 
 
 def write(directory: Path = DIRECTORY) -> None:
@@ -84,6 +110,13 @@ def _facts(metric: Metric) -> list[str]:
     if metric.buckets:
         lines.append(f"- Buckets: {', '.join(f'{bound:g}' for bound in metric.buckets)}.")
     return [*lines, f"- What to do: {metric.action}"]
+
+
+def _argument_types(function: Function) -> str:
+    return "; ".join(
+        f"{param.name}: " + ("any type" if len(param.types) == len(Type) else ", ".join(param.types))
+        for param in function.params
+    )
 
 
 def _default(value: object) -> str:
