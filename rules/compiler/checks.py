@@ -29,6 +29,8 @@ from fraudstream.rules.compiler.suggest import suggest
 from fraudstream.rules.compiler.terms import Scope
 
 PERCENT_MISUSE = 50
+SHOWN_MAX = 5
+"""Names in one message; a foreign bank lacks dozens of the shipped model's."""
 """A quotient of 50 is 5,000 %: whoever writes that beside `ratio` usually means 50 %."""
 _INEXACT_CALLS = frozenset({
     "ratio", "distance_km", "speed_kmh",
@@ -196,10 +198,14 @@ def check_model(declared: Declared, findings: Findings) -> None:
                 if slot is not None and slot.source is Source.MODEL:
                     message = f"`{name.name}` is always missing: there is no model"
                     findings.warning(item.span(name), "no-model", message, "remove it or give a model")
-    for absent in sorted(declared.model_inputs - declared.slots.keys()):
-        message = f"the model reads `{absent}`, which is not declared, so its score is missing"
-        hint = suggest(absent, declared.slots) or "declare it in features.yaml"
-        findings.warning(Span("features.yaml", 1, 1), "model-input", message, hint)
+    absent = sorted(declared.model_inputs - declared.slots.keys())
+    if not absent:
+        return
+    shown = ", ".join(f"`{name}`" for name in absent[:SHOWN_MAX])
+    more = f" and {len(absent) - SHOWN_MAX} more" if len(absent) > SHOWN_MAX else ""
+    message = f"the model reads {shown}{more}, which nothing declares: its score is missing on every event"
+    hint = (suggest(absent[0], declared.slots) if len(absent) == 1 else "") or "declare them, or use no model"
+    findings.warning(Span("features.yaml", 1, 1), "model-input", message, hint)
 
 
 def check_given(declared: Declared, findings: Findings) -> None:
