@@ -29,9 +29,9 @@ from fraudstream.rules.compiler.suggest import suggest
 from fraudstream.rules.compiler.terms import Scope
 
 PERCENT_MISUSE = 50
+"""A quotient of 50 is 5,000 %: whoever writes that beside `ratio` usually means 50 %."""
 SHOWN_MAX = 5
 """Names in one message; a foreign bank lacks dozens of the shipped model's."""
-"""A quotient of 50 is 5,000 %: whoever writes that beside `ratio` usually means 50 %."""
 _INEXACT_CALLS = frozenset({
     "ratio", "distance_km", "speed_kmh",
     "seconds_between", "minutes_between", "hours_between", "days_between",
