@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 import fraudstream.rules
+from fraudstream.bench import report
 from fraudstream.bench.traffic.fraud import PATTERNS
 from fraudstream.bench.traffic.generate import generate
 from fraudstream.bench.traffic.records import Chunk
@@ -148,12 +150,8 @@ def _judge(found: Calibration, pipeline: Pipeline, chunk: Chunk) -> None:
                 found.reasons[reason][side] += 1
 
 
-def print_table(console: Console, found: Sequence[Calibration]) -> None:
-    """Print one column per seed."""
-    table = Table(title="Generated traffic against its labels")
-    table.add_column("")
-    for item in found:
-        table.add_column(f"seed {item.seed}", justify="right")
+def table_of(found: Sequence[Calibration]) -> report.Table:
+    """Return one row per figure, one column per seed."""
     rows: list[tuple[str, Callable[[Calibration], str]]] = [
         ("events", lambda c: f"{c.events:,}"),
         ("blocked", lambda c: f"{c.blocked:.3%}"),
@@ -161,17 +159,28 @@ def print_table(console: Console, found: Sequence[Calibration]) -> None:
         ("precision of blocks", lambda c: f"{c.precision('block'):.3f}"),
         ("precision of alerts", lambda c: f"{c.precision('alert'):.3f}"),
     ]
-    for label, show in rows:
-        table.add_row(label, *(show(item) for item in found))
-    table.add_section()
+    table = report.Table(
+        "Generated traffic against its labels",
+        ["", *(f"seed {item.seed}" for item in found)],
+        note="Recall is the share of a pattern's events that were blocked or alerted.",
+    )
+    table.rows += [[label, *(show(item) for item in found)] for label, show in rows]
     for pattern in PATTERNS:
-        cells = (f"{item.recall(pattern.name):.3f}" for item in found)
-        table.add_row(f"recall {pattern.name}", *cells)
-    table.add_section()
+        table.rows.append([f"recall {pattern.name}", *(f"{item.recall(pattern.name):.3f}" for item in found)])
     for name in sorted({name for item in found for name in item.innocent}):
         cells = (f"{item.innocent[name]['block']} / {item.innocent[name]['alert']}" for item in found)
-        table.add_row(f"blocked / alerted: {name}", *cells)
-    console.print(table)
+        table.rows.append([f"blocked / alerted: {name}", *cells])
+    return table
+
+
+def print_table(console: Console, table: report.Table) -> None:
+    """Print the table."""
+    shown = Table(title=table.title)
+    for number, column in enumerate(table.columns):
+        shown.add_column(column, justify="right" if number else "left")
+    for row in table.rows:
+        shown.add_row(*map(str, row))
+    console.print(shown)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -189,6 +198,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", type=Path, metavar="F", help="model file (default: the shipped one)")
     parser.add_argument("--no-model", action="store_true", help="rules alone")
     parser.add_argument("--json", default="-", metavar="F", help="where the figures go (default: stdout)")
+    parser.add_argument("--report", action="store_true", help="also write a report to bench/reports")
     args = parser.parse_args(argv)
     compiled = compile_sources(read_directory(args.rules or shipped_rules()))
     if compiled.bundle is None:
@@ -202,12 +212,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             calibrate(seed, args.count, compiled.bundle, model, lambda n: progress.advance(task, n))
             for seed in args.seeds
         ]
-    print_table(console, found)
+    table = table_of(found)
+    print_table(console, table)
     figures = json.dumps([item.as_json() for item in found], indent=1)
     if args.json == "-":
         print(figures)
     else:
         Path(args.json).write_text(figures + "\n")
+    if args.report:
+        command = shlex.join(["python", "-m", "fraudstream.bench.calibration", *(argv or sys.argv[1:])])
+        parameters = {"count": args.count, "seeds": " ".join(map(str, args.seeds))}
+        report.write("calibration", command, parameters, [table], {"seeds": [c.as_json() for c in found]})
     complaints = [text for item in found for text in item.complaints()]
     for text in complaints:
         print(f"fraudstream: {text}", file=sys.stderr)
