@@ -25,6 +25,7 @@ from typing import Any, NamedTuple, Protocol
 import aiokafka
 import faust
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import IllegalStateError
 from aiokafka.protocol.group import HeartbeatRequest, SyncGroupRequest
 from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
@@ -201,6 +202,14 @@ class SliceConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
         await self.call_thread(move)
 
+    async def position(self, tp: TP) -> int | None:
+        """Return the position of a partition, None if it was taken away meanwhile."""
+        try:
+            found: int | None = await super().position(tp)
+        except IllegalStateError:
+            return None
+        return found
+
     async def log_start(self, tp: TP) -> int:
         """Return the first retained offset of a partition."""
         consumer = self._ensure_consumer()
@@ -325,7 +334,11 @@ class SliceConsumer(driver.Consumer):  # type: ignore[misc]
         return Arrived(intake, position, at, slice_of(tp.partition, ()))
 
     def _end_of(self, tp: TP) -> int:
-        return int(self.highwater(TopicPartition(tp.topic, tp.partition)) or 0)
+        """Return the log end as the last fetch told it, 0 where none has."""
+        # aiokafka asserts that the partition is assigned; it may have been taken away in this moment.
+        with contextlib.suppress(AssertionError, AttributeError):
+            return int(self.highwater(TopicPartition(tp.topic, tp.partition)) or 0)
+        return 0
 
     def _slice_message(self, tp: TP, arrived: Arrived) -> ConsumerMessage:
         return ConsumerMessage(
