@@ -31,8 +31,9 @@ from rich.table import Table
 from fraudstream.bench.processes import Process, running_worker
 from fraudstream.bench.traffic.generate import generate
 from fraudstream.bench.traffic.world import EVENTS_PER_ACCOUNT_DAY
-from fraudstream.stream.errors import BadUse, FraudstreamError
-from fraudstream.stream.localkafka import LocalKafka
+from fraudstream.stream.cluster import quiet
+from fraudstream.stream.errors import BadUse, Exit, FraudstreamError
+from fraudstream.stream.localkafka import some_kafka
 from fraudstream.stream.topics import create_topics
 
 SUMMARY = "broker, topics, history, worker and live synthetic traffic on this machine"
@@ -95,12 +96,14 @@ class DecisionReader(threading.Thread):
         self._live_from = live_from
         self._closing = threading.Event()
         self._consumer = Consumer(
-            {
-                "bootstrap.servers": bootstrap,
-                "group.id": "demo-core-banking",
-                "enable.auto.commit": False,
-                "fetch.queue.backoff.ms": 2,
-            }
+            quiet(
+                bootstrap,
+                **{
+                    "group.id": "demo-core-banking",
+                    "enable.auto.commit": False,
+                    "fetch.queue.backoff.ms": 2,
+                },
+            )
         )
         self._consumer.assign([TopicPartition(topic, 0, 0)])
 
@@ -108,7 +111,11 @@ class DecisionReader(threading.Thread):
         """Read until closed."""
         done: set[int] = set()
         while not self._closing.is_set():
-            for message in self._consumer.consume(500, timeout=0.02):
+            first = self._consumer.poll(0.1)
+            if first is None:
+                continue
+            # A longer list would wait for its timeout: what has arrived already is all that is taken.
+            for message in (first, *self._consumer.consume(500, timeout=0)):
                 if message.error():
                     continue
                 now = time.monotonic()
@@ -143,7 +150,15 @@ def traffic(seed: int, live: int) -> Iterator[tuple[bytes, bytes]]:
         yield from zip(chunk.keys, chunk.values, strict=True)
 
 
-def _wait_for_history(reader: DecisionReader, worker: Process, console: Console) -> None:
+class Stopped(FraudstreamError):  # noqa: N818 - named for what happened
+    """Ctrl-C before live traffic began."""
+
+    exit_code = Exit.INTERRUPTED
+
+
+def _wait_for_history(
+    reader: DecisionReader, worker: Process, console: Console, stop: threading.Event
+) -> None:
     last = -1
     begin = time.monotonic()
     with console.status(
@@ -151,6 +166,8 @@ def _wait_for_history(reader: DecisionReader, worker: Process, console: Console)
     ) as status:
         while reader.history.total < HISTORY_EVENTS:
             worker.check()
+            if stop.is_set():
+                raise Stopped("stopped before live traffic began")
             if reader.history.total != last:
                 last = reader.history.total
                 begin = time.monotonic()
@@ -227,20 +244,19 @@ def run(args: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: stop.set())
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fraudstream-demo-")))
-        bootstrap = os.environ.get("FRAUDSTREAM_BROKER", "")
-        prefix = "fraud."
-        if bootstrap:
-            console.print(f"broker      {bootstrap} (FRAUDSTREAM_BROKER)")
-        else:
-            bootstrap = stack.enter_context(LocalKafka()).bootstrap
-            console.print(f"broker      Apache Kafka on {bootstrap}")
+        kafka = stack.enter_context(some_kafka())
+        bootstrap = kafka.bootstrap
+        # A broker that somebody else runs keeps its own topics, and none of these.
+        prefix = f"fraudstream-demo-{os.getpid()}."
+        stack.callback(kafka.delete_topics, prefix=prefix)
+        console.print(f"broker      {bootstrap}")
         topics = create_topics(bootstrap, partitions=1, prefix=prefix)
         live = int(duration_s * args.rate)
         console.print(
             f"bank        {ACCOUNTS:,} accounts; {HISTORY_EVENTS:,} events of history, {live:,} live"
         )
         events = list(traffic(args.seed, live))
-        producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0, "enable.idempotence": True})
+        producer = Producer(quiet(bootstrap, **{"linger.ms": 0, "enable.idempotence": True}))
         for key, value in events[:HISTORY_EVENTS]:
             producer.produce(topics.input, value, key=key, partition=0)
             producer.poll(0)
@@ -250,7 +266,7 @@ def run(args: argparse.Namespace) -> int:
         reader = DecisionReader(bootstrap, topics.decisions, sent, HISTORY_EVENTS)
         reader.start()
         stack.callback(reader.close)
-        _wait_for_history(reader, worker, console)
+        _wait_for_history(reader, worker, console, stop)
         console.print(f"worker      ready; {HISTORY_EVENTS:,} transactions of history decided")
         begin = time.monotonic()
         sender = threading.Thread(
@@ -258,8 +274,10 @@ def run(args: argparse.Namespace) -> int:
             args=(producer, topics.input, events[HISTORY_EVENTS:], args.rate, sent, stop),
         )
         sender.start()
+        stack.callback(stop.set)
         with Live(console=console, refresh_per_second=4, transient=True) as screen:
             while sender.is_alive():
+                worker.check()
                 screen.update(_view(reader, begin, duration_s, len(sent)))
                 sender.join(0.25)
         producer.flush()
