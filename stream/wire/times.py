@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from functools import lru_cache
 from typing import Final
 
 from fraudstream.stream.wire.codes import Unreadable
@@ -16,6 +17,10 @@ MAX_TIME_MS: Final = 4_102_444_800_000
 MIN_YEAR, MAX_YEAR = 1900, 2100
 """Years of dates (an account's opening, a birthday)."""
 
+DAYS_KEPT: Final = 512
+"""Days of events: those of a topic's records are few at a time."""
+DATES_KEPT: Final = 16_384
+"""Dates repeat less, but forty years of account openings fit."""
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _ANY_LEAP_YEAR = 2000
 _TIME = re.compile(
@@ -26,6 +31,7 @@ _TIME = re.compile(
 _DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
 
 
+@lru_cache(maxsize=DAYS_KEPT)
 def _day(year: str, month: str, day: str) -> int:
     """Return days since the epoch; year 0000 is the leap year that RFC 3339 allows and `date` does not."""
     try:
@@ -79,6 +85,7 @@ def parse_time_ms(digits: str) -> int:
     return in_range(int(digits))
 
 
+@lru_cache(maxsize=DATES_KEPT)
 def parse_date(text: str) -> int:
     """Read ``YYYY-MM-DD`` as days since the epoch.
 
