@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from rich.progress import Progress
 
 from fraudstream.bench import core, openloop
@@ -23,6 +24,8 @@ from fraudstream.stream.topics import create_topics
 
 LOOPS = ("confluent", "aiokafka", "worker")
 RATES = (30, 300, 3000)
+FIXED_TIMES: Mapping[str, Any] = {"timestamp_type": "CreateTime", "retention_days": 10_000}
+"""Topics of workloads keep their timestamps, which retention would take for old."""
 STALL_PATIENCE_S = 180
 """A worker's first start compiles its kernels."""
 
@@ -63,7 +66,15 @@ class Bench:
 
 
 def _end(consumer: Consumer, topic: str) -> int:
-    return int(consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)[1])
+    """Return the log end; a topic that was made this moment may have no leader yet."""
+    until = time.monotonic() + 10
+    while True:
+        try:
+            return int(consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)[1])
+        except KafkaException as problem:
+            if time.monotonic() > until or problem.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION:
+                raise
+            time.sleep(0.05)
 
 
 def drain(bench: Bench, name: str, prefix: str, source: str, target: str, records: int) -> Drain:
@@ -122,7 +133,7 @@ def run_drains(bench: Bench, records: int, rounds: int) -> tuple[list[Table], di
     drains: list[Drain] = []
     with Progress(transient=True) as progress:
         task = progress.add_task("preload", total=rounds * len(LOOPS) + 1)
-        base = create_topics(bench.bootstrap, partitions=1, prefix="drain.", timestamp_type="CreateTime")
+        base = create_topics(bench.bootstrap, partitions=1, prefix="drain.", **FIXED_TIMES)
         _preload(bench, base.input, records)
         progress.advance(task)
         for number in range(rounds):

@@ -303,18 +303,8 @@ class SliceConsumer(driver.Consumer):  # type: ignore[misc]
             )
             return None
         if verdict is Verdict.JUMP:
-            # A hole (transaction markers, aborted records), unless retention has passed the position.
-            start = await self._thread.log_start(tp)
             assert position is not None
-            if not intake.stands_at(position):
-                return None
-            if start > position:
-                self._owner.failed(
-                    RestartMe(
-                        f"input {tp.topic}-{tp.partition} lost offsets {position} to {first - 1} before "
-                        "they were decided: retention removed them"
-                    )
-                )
+            if not await self._is_hole(tp, intake, position, first):
                 return None
         self._owner.passed("after_fetch")
         begin_s = time.perf_counter()
@@ -328,10 +318,28 @@ class SliceConsumer(driver.Consumer):  # type: ignore[misc]
         if position is None or not intake.moved or end <= position:
             return None
         at = await self._thread.position(TopicPartition(tp.topic, tp.partition))
-        if at is None or at <= position or not intake.stands_at(position):
+        if at is None or at <= position or not await self._is_hole(tp, intake, position, at):
             return None
         intake.position = at
         return Arrived(intake, position, at, slice_of(tp.partition, ()))
+
+    async def _is_hole(self, tp: TP, intake: Intake, position: int, to: int) -> bool:
+        """Tell a hole (transaction markers, aborted records) from records that retention removed.
+
+        The latter end the worker: the consumer moves over both alike, but these were never decided.
+        """
+        start = await self._thread.log_start(tp)
+        if not intake.stands_at(position):
+            return False
+        if start > position:
+            self._owner.failed(
+                RestartMe(
+                    f"input {tp.topic}-{tp.partition} lost offsets {position} to {to - 1} before "
+                    "they were decided: retention removed them"
+                )
+            )
+            return False
+        return True
 
     def _end_of(self, tp: TP) -> int:
         """Return the log end as the last fetch told it, 0 where none has."""
