@@ -141,9 +141,7 @@ def run_drains(bench: Bench, records: int, rounds: int) -> tuple[list[Table], di
                 progress.update(task, description=f"drain {name}")
                 # Every worker round starts from nothing: topics of its own, the input copied as it is.
                 prefix = f"drain{number}{name}."
-                names = create_topics(
-                    bench.bootstrap, partitions=1, prefix=prefix, timestamp_type="CreateTime"
-                )
+                names = create_topics(bench.bootstrap, partitions=1, prefix=prefix, **FIXED_TIMES)
                 source = base.input
                 if name == "worker":
                     _preload(bench, names.input, records)
