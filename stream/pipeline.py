@@ -25,6 +25,7 @@ from fraudstream.models.linear import Columns, LinearModel
 from fraudstream.rules.bundle import Bundle, Rule, Type
 from fraudstream.rules.compiler.program import BoundProgram, Inputs
 from fraudstream.rules.compiler.text import render
+from fraudstream.rules.iso4217 import DECIMALS
 from fraudstream.stream.decide import Decided, RuleCounts, compile_plan, decide, row_mask
 from fraudstream.stream.evidence import Evidence
 from fraudstream.stream.outcome import FLAG_NAMES, Decision, Flag, Outcome, Versions
@@ -35,7 +36,6 @@ from fraudstream.stream.windows.store import Admission, FeatureMatrix, SnapshotE
 from fraudstream.stream.wire.currency import to_base
 from fraudstream.stream.wire.decode import decode
 from fraudstream.stream.wire.encode import encode
-from fraudstream.stream.wire.iso4217 import DECIMALS
 from fraudstream.stream.wire.tables import compile_schema
 from fraudstream.stream.wire.types import Batch, Encoded, Rejected, Slice
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudstream.rules.bundle import Field, Rates, Type
-from fraudstream.stream.wire.iso4217 import DECIMALS
+from fraudstream.rules.iso4217 import DECIMALS
 from fraudstream.stream.wire.types import I64, Batch
 
 MAX_BASE_MINOR: Final = 10**15

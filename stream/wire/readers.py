@@ -14,8 +14,8 @@ from math import isfinite
 from typing import Final
 
 from fraudstream.rules.bundle import Type
+from fraudstream.rules.iso4217 import DECIMALS
 from fraudstream.stream.wire.codes import Unreadable
-from fraudstream.stream.wire.iso4217 import DECIMALS
 from fraudstream.stream.wire.money import parse_amount, to_minor
 from fraudstream.stream.wire.times import parse_date, parse_time, parse_time_ms
 from fraudstream.stream.wire.tokens import FloatText, IntText

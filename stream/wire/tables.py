@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fraudstream.rules.bundle import Field, Schema, Type
+from fraudstream.rules.iso4217 import DECIMALS
 from fraudstream.stream.wire.codes import Unreadable
-from fraudstream.stream.wire.iso4217 import DECIMALS
 from fraudstream.stream.wire.readers import ABSENT, ID_CHARS, READERS, FieldTable, Place, Row, amount_of
 from fraudstream.stream.wire.tokens import FloatText, IntText
 

@@ -16,8 +16,8 @@ from fractions import Fraction
 from typing import Any
 
 from fraudstream.rules.bundle import Field, Schema, Type
+from fraudstream.rules.iso4217 import DECIMALS
 from fraudstream.stream.wire.codes import REJECTION_CODES
-from fraudstream.stream.wire.iso4217 import DECIMALS
 
 
 class Num:

@@ -10,8 +10,8 @@ from support.schemas import default_schema, make_schema
 from support.wire import Raw, decoded, read, record, rejection
 
 from fraudstream.rules.bundle import Rates, Type
+from fraudstream.rules.iso4217 import DECIMALS
 from fraudstream.stream.wire.currency import MAX_BASE_MINOR, to_base
-from fraudstream.stream.wire.iso4217 import DECIMALS
 
 
 def outcome(amount: object, currency: str, member: str = "amount") -> int | str:
