@@ -21,7 +21,6 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-import fraudstream.rules
 from fraudstream.bench import report
 from fraudstream.bench.traffic.fraud import PATTERNS
 from fraudstream.bench.traffic.generate import generate
@@ -31,6 +30,7 @@ from fraudstream.rules.bundle import Bundle
 from fraudstream.rules.compiler.compile import compile_sources, read_directory
 from fraudstream.stream.outcome import Decision
 from fraudstream.stream.pipeline import Pipeline
+from fraudstream.stream.shipped import champion_file, shipped_rules
 from fraudstream.stream.wire.types import Slice
 
 BLOCKED = (0.0025, 0.0045)
@@ -204,7 +204,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if compiled.bundle is None:
         print(f"fraudstream: {args.rules} does not compile; see `fraudstream rules lint`", file=sys.stderr)
         return 2
-    model = None if args.no_model else load_model((args.model or shipped_model()).read_bytes())
+    model = None if args.no_model else load_model((args.model or champion_file()).read_bytes())
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("deciding", total=args.count * len(args.seeds))
@@ -227,18 +227,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     for text in complaints:
         print(f"fraudstream: {text}", file=sys.stderr)
     return 1 if complaints else 0
-
-
-def shipped_rules() -> Path:
-    """Return the rules directory that comes with the package."""
-    return Path(fraudstream.rules.__path__[0])
-
-
-def shipped_model() -> Path:
-    """Return the champion that comes with the package."""
-    import fraudstream.models  # noqa: PLC0415 - only for its place
-
-    return Path(fraudstream.models.__path__[0]) / "registry" / "champion.json"
 
 
 if __name__ == "__main__":

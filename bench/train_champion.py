@@ -20,7 +20,6 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from fraudstream.bench.calibration import shipped_model, shipped_rules
 from fraudstream.bench.traffic.generate import generate
 from fraudstream.bench.traffic.records import Chunk, rfc3339
 from fraudstream.models.linear import Columns, Input, blank_model
@@ -29,6 +28,7 @@ from fraudstream.rules.bundle import Bundle
 from fraudstream.rules.compiler.compile import compile_sources, read_directory
 from fraudstream.stream.pipeline import Pipeline, Result
 from fraudstream.stream.scoring import BoundModel, bind_model, undeclared_inputs
+from fraudstream.stream.shipped import champion_file, shipped_rules
 from fraudstream.stream.wire.types import Slice
 
 ON = ("payment", "card_auth")
@@ -189,7 +189,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "river": version("river"),
         "metrics": metrics,
     }
-    output = args.output or shipped_model()
+    output = args.output or champion_file()
     output.write_bytes(export_river(model, ON, INPUTS, settings, training))
     print(json.dumps({"output": str(output), **metrics}, indent=1))
     return 0

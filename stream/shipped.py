@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.resources
 from pathlib import Path
 
+import fraudstream.models
 import fraudstream.rules
 from fraudstream.models.linear import LinearModel, ModelError, load_model
 from fraudstream.rules.compiler.compile import read_directory
@@ -23,9 +23,14 @@ def default_rules() -> Path:
     return here if (here / "schema.yaml").is_file() else shipped_rules()
 
 
+def champion_file() -> Path:
+    """Return where the shipped champion lies."""
+    return Path(fraudstream.models.__path__[0]) / "registry" / "champion.json"
+
+
 def shipped_model() -> bytes | None:
     """Return the shipped champion's file, None if there is none."""
-    file = importlib.resources.files("fraudstream.models") / "registry" / "champion.json"
+    file = champion_file()
     return file.read_bytes() if file.is_file() else None
 
 
