@@ -95,7 +95,7 @@ TIME = Shape(
             _whole(1, 4_194_304),
         ),
         "max_state_bytes": Key(
-            "Size of a partition's windows at which idle keys leave: 100 B a key, 64 B an event, 32 B a pane.",
+            "Size of a partition's windows at which idle keys leave (100 B a key, 64 B an event).",
             _whole(1 << 20, 1 << 44),
         ),
         "trust_create_time": Key("Accept producers' timestamps (CreateTime) on the input topic.", BOOLEAN),

@@ -53,7 +53,8 @@ def values(  # type: ignore[no-untyped-def]
                 else:
                     left = middle
             known, length, stride = place + 2 + 2 * right, listed_length - right, 2
-            has_current = has_current or current_place >= right
+            if current_place >= right:
+                has_current = True
         else:
             for i in range(end - 1, begin - 1, -1):
                 if shift >= 0 and (m[flags + i] >> shift) & 1 == 0:
@@ -62,7 +63,8 @@ def values(  # type: ignore[no-untyped-def]
                 if length < longest and not is_among(m, known, length, 1, m[items + i]):
                     m[known + length] = m[items + i]
                     length += 1
-                    has_current = has_current or m[items + i] == current
+                    if m[items + i] == current:
+                        has_current = True
         end = begin
         if panes != 0:
             size, pane_begin = pane_capacity(m, panes), m[borders + p[q + at.K_WINDOW_COUNT] + p[s]]
@@ -79,7 +81,8 @@ def values(  # type: ignore[no-untyped-def]
                 item = m[folded + 2 + 2 * old_right]
                 if not is_among(m, known, length, stride, item):
                     old += 1
-                    has_current = has_current or item == current
+                    if item == current:
+                        has_current = True
         for f in range(p[s + 1], p[s + 2], at.FEATURE):
             add = inside & p[f + at.F_INCLUDE]
             if n + add >= p[f + at.F_MIN]:

@@ -196,7 +196,7 @@ class WindowStore:
         digest = hashlib.sha256()
         digest.update(np.array([self.watermark_ms, self._dedup.first_ms], "<i8").tobytes())
         for begin in begins[np.lexsort((high, low, kind))].tolist():
-            digest.update(words[begin : begin + words[begin]].astype("<i8", copy=False))
+            digest.update(words[begin : begin + words[begin]].astype("<i8", copy=False).data)
         digest.update(self._dedup.export().astype("<i8", copy=False).tobytes())
         return digest.hexdigest()
 
