@@ -22,7 +22,11 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("suite", nargs="?", choices=(*SUITES, "all"), default="all")
     parser.add_argument("--workload", choices=tuple(WORKLOADS), default="W1a")
-    parser.add_argument("--history", type=int, default=1_300_000, help="core: events before timing starts")
+    parser.add_argument("--history", type=int, help="core: events before timing starts")
+    parser.add_argument("--batch", type=int, nargs="+", default=list(BATCHES), help="core: batch sizes")
+    parser.add_argument(
+        "--resolution", default="", help="of windows beyond 24 hours, e.g. exact (default: the engine's)"
+    )
     parser.add_argument("--count", type=int, default=100_000, help="core: events timed for each batch size")
     parser.add_argument("--records", type=int, default=300_000, help="kafka: records of the drained topic")
     parser.add_argument("--rounds", type=int, default=3, help="kafka: rounds of each loop")
@@ -43,12 +47,14 @@ def main(argv: list[str] | None = None) -> int:
             "workload": workload.id,
             "seed": workload.seed,
             "accounts": workload.accounts,
+            "resolution": args.resolution or "default",
         }
         if suite == "core":
-            parameters |= {"history": args.history, "count": args.count}
-            tables, data = core.run(workload, args.history, args.count, BATCHES)
+            history = workload.history if args.history is None else args.history
+            parameters |= {"history": history, "count": args.count}
+            tables, data = core.run(workload, history, args.count, args.batch, args.resolution)
         else:
-            with kafka.with_broker(workload) as bench:
+            with kafka.with_broker(workload, args.resolution) as bench:
                 if suite == "kafka":
                     parameters |= {"records": args.records, "rounds": args.rounds}
                     tables, data = kafka.run_drains(bench, args.records, args.rounds)

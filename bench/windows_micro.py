@@ -1,7 +1,7 @@
 """Windows alone: microseconds per transaction of admission and features, for several batch sizes.
 
-The declarations are W1a's; the columns are made here with numpy: every key of every kind is present, so
-that each transaction touches five histories.
+The declarations are a workload's; the columns are made here with numpy: every key of every kind is present,
+so that each transaction touches a history of each.
 
 Run ``python -m fraudstream.bench.windows_micro --help``.
 """
@@ -26,6 +26,9 @@ START_MS = 1_767_225_600_000
 LOAD_BATCH = 1_000
 MERCHANTS = 20_000
 PAYEES_PER_ACCOUNT = 3
+MOBILE_IPS = 1_600
+FILTER_SHARES = (0.5, 0.4, 0.4, 0.1, 0.05, 0.35)
+"""How often each of a workload's filters is true."""
 
 
 def zipf(rng: np.random.Generator, size: int, count: int, exponent: float) -> NDArray[np.int64]:
@@ -48,9 +51,17 @@ class Traffic:
     """An endless stream of decoded columns at a fixed rate."""
 
     def __init__(
-        self, schema: Schema, accounts: int, skew: float, per_day: int, disorder: float, seed: int
+        self,
+        schema: Schema,
+        filters: int,
+        accounts: int,
+        skew: float,
+        per_day: int,
+        disorder: float,
+        seed: int,
     ) -> None:
         self._schema = schema
+        self._filters = filters
         self._accounts = accounts
         self._skew = skew
         self._step_ms = 86_400_000 / per_day
@@ -71,9 +82,12 @@ class Traffic:
             "event.id": number,
             "account.id": account,
             "card.id": account,
+            "customer.id": account,
             "device.id": account,
             "merchant.id": merchant,
             "counterparty.id": payee,
+            # Three in ten come through the shared addresses of a mobile network.
+            "txn.ip": np.where(rng.random(count) < 0.3, -1 - rng.integers(0, MOBILE_IPS, count), account),
         }
         for salt, (name, item) in enumerate(texts.items()):
             column = schema.field(name).column
@@ -83,6 +97,7 @@ class Traffic:
             START_MS + (number * self._step_ms).astype(np.int64) - behind
         )
         value[schema.field("txn.amount").column] = rng.integers(1, 1_000_000, count)
+        value[schema.field("txn.country").column] = rng.integers(0, 12, count)
         return value
 
     def batches(self, count: int, size: int) -> Iterator[tuple[Batch, NDArray[np.uint64]]]:
@@ -105,10 +120,14 @@ class Traffic:
                 buffer=np.zeros(32, np.uint8),
                 body_hash=np.ascontiguousarray(part[:2] ^ 0x5DEECE66D),
             )
-            words = -(-n // 64)
-            masks = self._rng.integers(0, 1 << 63, (3, words)).astype(np.uint64)
-            masks[1] &= masks[0] & (masks[2] >> np.uint64(3))
-            yield batch, masks
+            yield batch, self._masks(n)
+
+    def _masks(self, n: int) -> NDArray[np.uint64]:
+        """Return true-masks of the filters, uint64 [filters, ceil(n / 64)]."""
+        shares = np.resize(FILTER_SHARES, self._filters)
+        bits = self._rng.random((self._filters, -(-n // 64) * 64)) < shares[:, None]
+        bits[:, n:] = False
+        return np.packbits(bits, axis=1, bitorder="little").view(np.uint64)
 
 
 def measure(store: WindowStore, traffic: Traffic, count: int, size: int) -> tuple[float, float]:
@@ -131,6 +150,8 @@ def main() -> None:
         description="time the window store alone",
         epilog="example: windows_micro --skew 0.8",
     )
+    parser.add_argument("--workload", choices=tuple(WORKLOADS), default="W1a", help="whose features")
+    parser.add_argument("--resolution", default="", help="of windows beyond 24 hours")
     parser.add_argument("--fill", type=int, default=2_600_000, help="transactions before timing")
     parser.add_argument("--count", type=int, default=100_000, help="transactions per timing")
     parser.add_argument("--rounds", type=int, default=5)
@@ -141,11 +162,12 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8, 64, 1_000])
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    bundle = compile_sources(WORKLOADS["W1a"].files()).bundle
+    bundle = compile_sources(WORKLOADS[arguments.workload].files(arguments.resolution)).bundle
     assert bundle is not None
     store = WindowStore(bundle.features, bundle.schema)
     traffic = Traffic(
         bundle.schema,
+        len(bundle.features.filters),
         arguments.accounts,
         arguments.skew,
         arguments.per_day,
