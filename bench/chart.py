@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from html import escape
 
 WIDTH, HEIGHT = 720, 400
-LEFT, RIGHT, TOP, BOTTOM = 70, 150, 40, 50
+LEFT, RIGHT, TOP, BOTTOM = 70, 190, 40, 50
 COLOURS = ("#1f5fa8", "#c8501e", "#2f8f4e", "#7a4fa3", "#8a6d1f", "#444444")
 
 
@@ -62,9 +62,12 @@ class Chart:
                 f'<line x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}" stroke="#dddddd"/>'
                 + _text(LEFT - 6, y + 4, _short(top * step / 5), "end")
             )
+        free = 0.0
         for x in sorted({point.x for point in points}):
             at = place(x, 0)[0]
-            out.append(_text(at, HEIGHT - BOTTOM + 18, _short(x), "middle"))
+            if at >= free:  # labels do not overlap
+                out.append(_text(at, HEIGHT - BOTTOM + 18, _short(x), "middle"))
+                free = at + 9 * len(_short(x)) + 10
         for number, (name, line) in enumerate(self.lines.items()):
             colour = COLOURS[number % len(COLOURS)]
             path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(p.x, p.y) for p in line))
