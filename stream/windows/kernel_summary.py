@@ -9,10 +9,18 @@ import numpy as np
 from numba import njit
 
 from fraudstream.stream.windows import layout as at
+from fraudstream.stream.windows.kernel_records import average_over, load_average, store_average
 
 _LOW40 = np.int64((1 << 40) - 1)
 _LOW20 = np.int64((1 << 20) - 1)
 _LARGEST = np.int64((1 << 63) - 1)
+
+
+@njit(inline="always")
+def enters(m, p, a, event):  # type: ignore[no-untyped-def]
+    """Return 1 if the current event has the accumulator's flag, else 0."""
+    shift = p[a + at.A_SHIFT]
+    return np.int64(1) if shift < 0 else (m[event + p[a + at.A_FLAG]] >> shift) & 1
 
 
 @njit(cache=True, nogil=True)
@@ -50,6 +58,9 @@ def extend_summary(m, p, q, base, capacity, valid, blocks):  # type: ignore[no-u
         flags = column + p[a + at.A_FLAG] * capacity
         shift = p[a + at.A_SHIFT]
         row = prefix + valid * width + p[a + at.A_PREFIX]
+        if p[a + at.A_CLASS] == at.CLASS_AVERAGE:
+            extend_averages(m, p, a, column, capacity, row, width, valid, blocks)
+            continue
         if p[a + at.A_CLASS] != at.CLASS_NUMBERS:
             for block in range(valid, blocks):
                 n = m[row]
@@ -81,14 +92,51 @@ def extend_summary(m, p, q, base, capacity, valid, blocks):  # type: ignore[no-u
             row += width
             m[row], m[row + 1], m[row + 2], m[row + 3] = n, total, high, low
             if extreme >= 0:
-                store_extremes(m, levels, capacity, extremes, extreme, block, least, most)
+                store_extremes(m, levels, capacity >> at.BLOCK_SHIFT, extremes, extreme, block, least, most)
 
 
 @njit(cache=True, nogil=True)
-def store_extremes(m, levels, capacity, extremes, extreme, block, least, most):  # type: ignore[no-untyped-def]
+def extend_averages(m, p, a, column, capacity, row, width, valid, blocks):  # type: ignore[no-untyped-def]
+    """Write an average's state after each of the blocks ``valid`` to ``blocks``; ``row``: before them."""
+    flags, shift = column + p[a + at.A_FLAG] * capacity, p[a + at.A_SHIFT]
+    values = column + p[a + at.A_COLUMN] * capacity
+    n, newest, weight, total = load_average(m, row)
+    for block in range(valid, blocks):
+        begin = block << at.BLOCK_SHIFT
+        n, newest, weight, total = average_over(
+            m,
+            flags,
+            shift,
+            values,
+            column,
+            begin,
+            begin + at.BLOCK,
+            p[a + at.A_HALF_LIFE],
+            n,
+            newest,
+            weight,
+            total,
+        )
+        row += width
+        store_average(m, row, n, newest, weight, total)
+
+
+@njit(cache=True, nogil=True)
+def start_averages(m, p, q, base, capacity):  # type: ignore[no-untyped-def]
+    """Let the first prefix row of averages be what left the segment: its events begin at 0."""
+    prefix = base + p[q + at.K_FROZEN_WORDS] + p[q + at.K_WORDS] * capacity
+    for number in range(p[q + at.K_FROZEN_COUNT]):
+        a = p[p[q + at.K_FROZENS] + number]
+        if p[a + at.A_CLASS] == at.CLASS_AVERAGE:
+            row, record = prefix + p[a + at.A_PREFIX], base + p[a + at.A_FROZEN]
+            for i in range(at.R_AVERAGE):
+                m[row + i] = m[record + i]
+
+
+@njit(cache=True, nogil=True)
+def store_extremes(m, levels, rows, extremes, extreme, block, least, most):  # type: ignore[no-untyped-def]
     """Write one block's minimum and maximum, and those of the upper rows which it completes."""
     width = 2 * extremes
-    rows = capacity >> at.BLOCK_SHIFT
     level = levels
     place = block
     while True:
@@ -106,10 +154,9 @@ def store_extremes(m, levels, capacity, extremes, extreme, block, least, most): 
 
 
 @njit(cache=True, nogil=True)
-def block_extremes(m, levels, capacity, extremes, extreme, begin, end, least, most):  # type: ignore[no-untyped-def]
-    """Fold minima and maxima of blocks [begin, end) into ``least`` and ``most``."""
+def block_extremes(m, levels, rows, extremes, extreme, begin, end, least, most):  # type: ignore[no-untyped-def]
+    """Fold minima and maxima of blocks [begin, end) of ``rows`` into ``least`` and ``most``."""
     width = 2 * extremes
-    rows = capacity >> at.BLOCK_SHIFT
     level = levels + 2 * extreme
     while begin < end:
         last_level = rows >> at.FAN_SHIFT == 0
@@ -260,35 +307,3 @@ def see_value(m, place, longest, time, value):  # type: ignore[no-untyped-def]
         hole += 1
     m[place + 1 + 2 * hole] = time
     m[place + 2 + 2 * hole] = value
-
-
-@njit(cache=True, nogil=True)
-def forget_value(m, p, q, base, capacity, i, hi):  # type: ignore[no-untyped-def]
-    """Take the value of the oldest event i out of the lists, unless a later kept event has it too."""
-    column = base + p[q + at.K_FROZEN_WORDS]
-    time = m[column + i] >> at.TIME_SHIFT
-    for number in range(p[q + at.K_ACC_COUNT]):
-        a = p[q + at.K_ACCS] + number * at.ACC
-        if p[a + at.A_CLASS] != at.CLASS_VALUES:
-            continue
-        flags, shift = column + p[a + at.A_FLAG] * capacity, p[a + at.A_SHIFT]
-        if shift >= 0 and (m[flags + i] >> shift) & 1 == 0:
-            continue
-        values = column + p[a + at.A_COLUMN] * capacity
-        place, _ = list_place(p, q, base, capacity, p[a + at.A_LIST])
-        found = find_value(m, place, m[values + i])
-        if found < 0 or m[place + 1 + 2 * found] != time:
-            continue
-        again = False
-        other = i + 1
-        while other < hi and m[column + other] >> at.TIME_SHIFT == time:
-            if m[values + other] == m[values + i] and (shift < 0 or (m[flags + other] >> shift) & 1 != 0):
-                again = True
-                break
-            other += 1
-        if again:
-            continue
-        for j in range(found, m[place] - 1):
-            m[place + 1 + 2 * j] = m[place + 3 + 2 * j]
-            m[place + 2 + 2 * j] = m[place + 4 + 2 * j]
-        m[place] -= 1
