@@ -7,7 +7,9 @@ For each of account, customer, device, IP, merchant, counterparty and account-co
        windows 1m, 10m, 1h, 6h, 24h, 7d and 30d
    14  distinct values of two fields in the same windows
     2  time since the first and since the last event
-    3  mean of the amount before this event, from five events on, in 3d, 14d and 30d
+    3  what the amount usually was before this event, from five events on: of account, customer,
+       device and merchant the moving averages with half-lives of 1d, 7d and 30d; of the others,
+       whose keys come without end, the means in 3d, 14d and 30d
 =====  ==========================================================================================
 
 and the amount of the last purchase at a counter, by account, customer and device: 7 x 271 + 3 = 1,900.
@@ -31,6 +33,7 @@ RULES_PER_FILE = 200
 WINDOWS = {"1m": 1 / 1440, "10m": 1 / 144, "1h": 1 / 24, "6h": 0.25, "24h": 1.0, "7d": 7.0, "30d": 30.0}
 """Window -> days."""
 BASELINES = ("3d", "14d", "30d")
+HALF_LIVES = ("1d", "7d", "30d")
 EXACT_DAYS_MAX = 1.0
 AGGREGATES = ("count", "sum", "mean", "std", "min", "max")
 FILTERS = {
@@ -53,7 +56,7 @@ class Kind:
     per_day: float
     """Events of a busy key: scales the thresholds of generated rules."""
     forever: bool
-    """Whether `since_*` reach back for ever; where keys come without end they have 30 days."""
+    """Whether `since_*` reach back for ever and averages move; keys that come without end have 30 days."""
 
 
 PAIR = "[account.id, counterparty.id]"
@@ -100,9 +103,10 @@ def _families(kind: Kind, long: str) -> Iterator[tuple[str, dict[str, _Indicator
             }
             options = f", max: 100{long if tail else ''}"
             yield _family(kind, name + tail, ("distinct",), field, windows, options), found
-    found = {f"{kind.name}.usual_mean_{window}": _Indicator("money", 0) for window in BASELINES}
-    options = f", current: exclude, min_count: 5{long}"
-    yield _family(kind, "usual", ("mean",), "txn.amount", BASELINES, options), found
+    if not kind.forever:
+        found = {f"{kind.name}.usual_mean_{window}": _Indicator("money", 0) for window in BASELINES}
+        options = f", current: exclude, min_count: 5{long}"
+        yield _family(kind, "usual", ("mean",), "txn.amount", BASELINES, options), found
 
 
 def _family(kind: Kind, name: str, aggs: Iterable[str], of: str, windows: Iterable[str], options: str) -> str:
@@ -123,6 +127,11 @@ def _singles(kind: Kind, long: str) -> Iterator[tuple[str, dict[str, _Indicator]
         window = "" if kind.forever else f", window: 30d{long}"
         name = f"{kind.name}.{agg}"
         yield f"  {name}: {{agg: {agg}, key: {kind.key}{window}}}\n", {name: _Indicator("duration", 0)}
+    for half_life in HALF_LIVES if kind.forever else ():
+        name = f"{kind.name}.usual_{half_life}"
+        options = f"half_life: {half_life}, current: exclude, min_count: 5"
+        yaml = f"  {name}: {{agg: ewma, of: txn.amount, key: {kind.key}, {options}}}\n"
+        yield yaml, {name: _Indicator("money", 0)}
     if kind.name in ("account", "customer", "device"):
         name = f"{kind.name}.last_counter"
         where = "current: exclude, where: 'txn.channel == \"pos\"'"

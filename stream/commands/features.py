@@ -215,7 +215,10 @@ def _window(entry: Entry) -> str | None:
 
 
 def _resolution(entry: Entry) -> str | None:
-    return None if entry.feature.window_ms is None else "exact"
+    feature = entry.feature
+    if feature.window_ms is None:
+        return None
+    return duration_text(feature.resolution_ms) if feature.resolution_ms else "exact"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -29,9 +29,9 @@ MORE = """\
 """
 
 
-def bundle_of(name: str) -> Bundle:
+def bundle_of(name: str, resolution: str = "") -> Bundle:
     """Compile a workload with more features: `first` and `last` are not among W1's."""
-    files = WORKLOADS[name].files("exact")
+    files = WORKLOADS[name].files(resolution)
     files["features.yaml"] += MORE.encode()
     compiled = compile_sources(files)
     assert compiled.bundle is not None, compiled.errors
@@ -64,10 +64,15 @@ def engine(bundle: Bundle, records: list[bytes]) -> Mapping[str, list[Any]]:
     return found
 
 
-@pytest.mark.parametrize(("name", "disorder"), [("W1a", False), ("W1", True)])
-def test_a_database_finds_the_same_features(name: str, disorder: bool, tmp_path: Path) -> None:
-    """Every feature of every event: integers equal, fractions to 1e-9."""
-    bundle = bundle_of(name)
+@pytest.mark.parametrize(
+    ("name", "resolution", "disorder"),
+    [("W1a", "", False), ("W1", "", True), pytest.param("W1", "exact", True, marks=pytest.mark.long)],
+)
+def test_a_database_finds_the_same_features(
+    name: str, resolution: str, disorder: bool, tmp_path: Path
+) -> None:
+    """Every feature of every event, long windows in panes or exact: integers equal, fractions to 1e-9."""
+    bundle = bundle_of(name, resolution)
     records = log(disorder)
     path = tmp_path / "log.jsonl"
     path.write_bytes(b"\n".join(records))

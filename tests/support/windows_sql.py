@@ -65,19 +65,18 @@ def load(log: Path) -> duckdb.DuckDBPyConnection:
 
 def values(database: duckdb.DuckDBPyConnection, features: FeatureSet) -> dict[str, list[Any]]:
     """Return every feature of every event in log order; missing is None."""
-    groups: dict[tuple[tuple[str, ...], int, bool], list[Feature]] = defaultdict(list)
+    groups: dict[tuple[tuple[str, ...], str, bool], list[Feature]] = defaultdict(list)
     for item in features.features:
-        assert item.window_ms is not None
-        groups[item.key, item.window_ms, _excludes(item)].append(item)
+        groups[item.key, _begin(item), _excludes(item)].append(item)
     found: dict[str, list[Any]] = {}
-    for (key, window_ms, excludes), items in groups.items():
+    for (key, begin, excludes), items in groups.items():
         columns = [COLUMNS[name] for name in key]
         terms = ", ".join(f"{_term(item, features.filters)} as f{at}" for at, item in enumerate(items))
         known = " and ".join(f"e.{column} is not null" for column in columns)
         same = " and ".join(f"p.{column} = e.{column}" for column in columns)
         rows = database.execute(
             f"select {terms} from event e left join event p on {same} "
-            f"and p.n {'<' if excludes else '<='} e.n and p.t > e.t - {window_ms} and p.t <= e.t "
+            f"and p.n {'<' if excludes else '<='} e.n and p.t > {begin} and p.t <= e.t "
             f"group by e.n, e.t, {known} order by e.n"
         ).fetchall()
         presence = database.execute(f"select {known} from event e order by n").fetchall()
@@ -86,6 +85,14 @@ def values(database: duckdb.DuckDBPyConnection, features: FeatureSet) -> dict[st
                 row[at] if there else None for row, (there,) in zip(rows, presence, strict=True)
             ]
     return found
+
+
+def _begin(item: Feature) -> str:
+    """Return where a window begins: panes of r begin at multiples of r."""
+    assert item.window_ms is not None
+    if not item.resolution_ms:
+        return f"e.t - {item.window_ms}"
+    return f"(e.t - {item.window_ms}) // {item.resolution_ms} * {item.resolution_ms}"
 
 
 def _excludes(item: Feature) -> bool:

@@ -174,6 +174,19 @@ def test_case_09_windows_that_share_a_border_keep_their_own_events() -> None:
     assert noon["account.f_sum_3h"] == 111_110_01
 
 
+def test_case_09_windows_in_panes_that_share_a_border_keep_their_own_events() -> None:
+    """On the 15th at 12:30 two days begin at the 13th, 12:00, three at the 12th, 12:00, excluded."""
+    bank = Bank(
+        "families:\n  account.f: {agg: [count, sum], of: txn.amount, key: account.id, window: [2d, 3d]}\n"
+    )
+    times = ("12T12:00:00", "12T12:00:00.001", "13T12:00:00", "13T12:00:00.001", "13T12:29:00", "14T09:00:00")
+    for number, at in enumerate(times):
+        bank.send(transaction(number, f"2026-01-{at}Z", amount=f"{10**number}.00"))
+    noon = bank.one(transaction(9, "12:30:00", amount="0.01"))
+    assert (noon["account.f_count_2d"], noon["account.f_sum_2d"]) == (4, 111_000_01)
+    assert (noon["account.f_count_3d"], noon["account.f_sum_3d"]) == (6, 111_110_01)
+
+
 def test_case_10_an_event_beyond_the_lateness_has_no_features_and_makes_no_window() -> None:
     """Missing is not zero: no count of 0, and the next event in time does not see the late one."""
     bank = Bank(COUNTS)
