@@ -137,6 +137,7 @@ MISTAKES: tuple[tuple[str, str, str, str], ...] = (
     ("an unused param", CARD, BURST, "  conditions: {burst: card.small_auths_10m >= 4}\n"),
     ("an unused condition", CARD, WHEN, "when: card.small_auths_10m >= params.n and card.declines_10m >= 2"),
     ("an unused feature", PAYMENT, " or account.points_1h > 3.5", ""),
+    ("an unused family", FEATURES, "families:\n", "families:\n  account.spare: {agg: [count, sum], of: txn.amount, key: account.id, window: [10m, 1h]}\n"),
     ("a contradiction", CARD, WHEN, "when: burst and card.declines_10m >= 2 and card.declines_10m < 2"),
     ("a contradiction with a param", CARD, WHEN, "when: burst and card.declines_10m >= 2 and card.small_auths_10m < 3"),
     ("always true", CARD, WHEN, "when: burst and (card.declines_10m >= 2 or card.declines_10m < 5)"),
