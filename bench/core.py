@@ -23,7 +23,7 @@ START_MS = 1_767_225_600_000
 """2026-01-01T00:00:00Z: event times of workloads are fixed."""
 HASH_KEY = bytes(16)
 LOAD_BATCH = 1000
-STEPS = ("decode", "admit", "features", "score", "rules", "decide", "encode")
+STEPS = ("decode", "join", "admit", "features", "score", "rules", "decide", "encode")
 """Names that the pipeline tells its `on_step`."""
 
 

@@ -26,14 +26,14 @@ class Bounds(NamedTuple):
 class LogReader:
     """One consumer without a group; a read has it for itself."""
 
-    def __init__(self, servers: str, timeout_ms: int) -> None:
+    def __init__(self, servers: str, timeout_ms: int, *, committed: bool = False) -> None:
         self._timeout_s = timeout_ms / 1000
         self._consumer = aiokafka.AIOKafkaConsumer(
             bootstrap_servers=servers,
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="none",
-            isolation_level="read_uncommitted",
+            isolation_level="read_committed" if committed else "read_uncommitted",
             request_timeout_ms=timeout_ms,
             fetch_max_wait_ms=100,
             max_partition_fetch_bytes=4 * 1024 * 1024,
@@ -56,6 +56,19 @@ class LogReader:
     async def close(self) -> None:
         """Disconnect."""
         await self._consumer.stop()
+
+    async def partitions(self, topic: str) -> tuple[int, ...]:
+        """Return the partitions of a topic.
+
+        Raises:
+            RestartMe: there is no such topic.
+        """
+        async with self._turn:
+            await self._consumer.topics()
+            found = self._consumer.partitions_for_topic(topic)
+        if not found:
+            raise RestartMe(f"there is no topic `{topic}`")
+        return tuple(sorted(found))
 
     async def bounds(self, topic: str, partition: int) -> Bounds:
         """Return the first retained offset and the log end (high watermark)."""

@@ -1,0 +1,143 @@
+"""A reference table's topic, followed: its records become content, then deltas.
+
+A record is a row: its key is the row's, its value a JSON object of the columns, null when the row is gone.
+A bad record is counted and passed over, here and now: it is in no content, so a replay does not meet it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from fraudstream.rules.bundle import ReferenceTable
+from fraudstream.stream.enrichment.content import NO_TIME, ROWS_MAX, Content
+from fraudstream.stream.enrichment.rows import Row, RowReader, content_of_rows, parse_object, time_of_row
+from fraudstream.stream.enrichment.values import KEY_CHARS_MAX
+from fraudstream.stream.errors import FraudstreamError
+from fraudstream.stream.logreader import LogReader
+
+log = logging.getLogger(__name__)
+
+SHOWN_MAX = 5
+"""Bad records of one collection that the log shows."""
+
+
+class TopicUnreadable(Exception):  # noqa: N818 - named for the state of the topic
+    """A topic that is not there, or did not answer."""
+
+
+class TopicFollower:
+    """Collects the records of one table's topic."""
+
+    def __init__(self, table: ReferenceTable, decimals: int, servers: str, timeout_ms: int) -> None:
+        self.table = table
+        self.bad = 0
+        """Bad records since the start."""
+        self._rows = RowReader(table, decimals)
+        self._reader = LogReader(servers, timeout_ms, committed=True)
+        self._positions: dict[int, int] = {}
+        self._as_of_ms = NO_TIME
+        self._started = False
+        self._whole = True
+        self.is_whole = True
+        """Whether the last collection has all rows: the first, and one of a topic that was made anew."""
+
+    async def collect(self) -> Content | None:
+        """Return what is new since the last time: everything at first, then a delta; None: nothing.
+
+        A delta has no parent yet.
+
+        Raises:
+            TopicUnreadable: try again later; nothing was skipped.
+        """
+        table, reader = self.table, self._reader
+        rows: dict[bytes, Row | None] = {}
+        positions = dict(self._positions)
+        read = False
+        try:
+            if not self._started:
+                await reader.start()
+                self._started = True
+            partitions = await reader.partitions(table.topic)
+            bounds = {number: await reader.bounds(table.topic, number) for number in partitions}
+            if any(
+                number not in bounds or not bounds[number].begin <= at <= bounds[number].end
+                for number, at in positions.items()
+            ):
+                log.warning(
+                    "reference table %s: `%s` was made anew, it is read again", table.name, table.topic
+                )
+                positions, self._whole = {}, True
+            for number, bound in bounds.items():
+                begin = max(positions.get(number, 0), bound.begin)
+                async for step in reader.read(table.topic, number, begin, bound.end):
+                    await asyncio.to_thread(self._take, step, rows)
+                    read = True
+                positions[number] = bound.end
+        except (FraudstreamError, OSError) as problem:
+            raise TopicUnreadable(f"{table.name}: topic `{table.topic}`: {problem}") from problem
+        except Exception as problem:  # the client's errors have no common name of ours
+            raise TopicUnreadable(f"{table.name}: topic `{table.topic}`: {problem!r}") from problem
+        whole, self._whole = self._whole, False
+        self.is_whole, self._positions = whole, positions
+        if not read and not whole:
+            return None
+        there = [row for row in rows.values() if row is not None]
+        removed = [] if whole else [key for key, row in rows.items() if row is None]
+        return await asyncio.to_thread(content_of_rows, table, there, self._as_of_ms, removed=removed)
+
+    async def close(self) -> None:
+        """Disconnect."""
+        if self._started:
+            await self._reader.close()
+
+    def _take(self, records: Sequence[Any], rows: dict[bytes, Row | None]) -> None:
+        for record in records:
+            try:
+                key, row = self._read(record)
+            except ValueError as problem:
+                self.bad += 1
+                if self.bad <= SHOWN_MAX:
+                    place = f"{self.table.topic}-{record.partition}"
+                    log.warning(
+                        "reference table %s: record %d of %s is passed over: %s",
+                        self.table.name,
+                        record.offset,
+                        place,
+                        problem,
+                    )
+                continue
+            if key in rows or len(rows) < ROWS_MAX:
+                rows[key] = row
+            else:
+                self.bad += 1
+
+    def _read(self, record: Any) -> tuple[bytes, Row | None]:
+        if record.key is None or len(record.key) > 4 * KEY_CHARS_MAX:
+            raise ValueError("no key" if record.key is None else "a key that is too long")
+        key = self._rows.key(_text(record.key))
+        if record.value is None:
+            self._as_of_ms = max(self._as_of_ms, record.timestamp)
+            return key, None
+        members = parse_object(record.value)
+        values = self._rows.values(members)
+        self._as_of_ms = max(self._as_of_ms, time_of_row(self.table, members, record.timestamp))
+        return key, Row(key, values)
+
+
+def _text(key: bytes) -> str:
+    """Return a key's text; that of a JSON string, as converters of Kafka Connect write it, is unwrapped."""
+    try:
+        text = key.decode()
+    except UnicodeDecodeError:
+        raise ValueError("a key that is not UTF-8") from None
+    if text.startswith('"') and text.endswith('"') and len(text) > 1:
+        try:
+            found = json.loads(text)
+        except json.JSONDecodeError:
+            return text
+        return found if isinstance(found, str) else text
+    return text
