@@ -57,19 +57,6 @@ class LogReader:
         """Disconnect."""
         await self._consumer.stop()
 
-    async def partitions(self, topic: str) -> tuple[int, ...]:
-        """Return the partitions of a topic.
-
-        Raises:
-            RestartMe: there is no such topic.
-        """
-        async with self._turn:
-            await self._consumer.topics()
-            found = self._consumer.partitions_for_topic(topic)
-        if not found:
-            raise RestartMe(f"there is no topic `{topic}`")
-        return tuple(sorted(found))
-
     async def bounds(self, topic: str, partition: int) -> Bounds:
         """Return the first retained offset and the log end (high watermark)."""
         tp = TopicPartition(topic, partition)

@@ -114,11 +114,11 @@ class ReferenceKeeper:
                 found[table.name] = before
             else:
                 problems[table.name] = problem or f"{table.name}: no content"
+        kept = self._followers if problems else followers
+        for follower in {*followers.values(), *self._followers.values()} - set(kept.values()):
+            await follower.close()
         if problems:
             return problems
-        for name, follower in self._followers.items():
-            if followers.get(name) is not follower:
-                await follower.close()
         self._bundle, self._versions, self._followers = bundle, found, followers
         self._seen = dict(loaded.marks)
         await self._put_in_force()

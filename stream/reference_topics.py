@@ -9,18 +9,21 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Sequence
 from typing import Any
 
 from fraudstream.rules.bundle import ReferenceTable
+from fraudstream.stream.cluster import Cluster
 from fraudstream.stream.enrichment.content import NO_TIME, ROWS_MAX, Content
 from fraudstream.stream.enrichment.rows import Row, RowReader, content_of_rows, parse_object, time_of_row
 from fraudstream.stream.enrichment.values import KEY_CHARS_MAX
-from fraudstream.stream.errors import FraudstreamError
+from fraudstream.stream.errors import CannotCheck, FraudstreamError
 from fraudstream.stream.logreader import LogReader
 
 log = logging.getLogger(__name__)
 
+DESCRIBE_S = 60.0
 SHOWN_MAX = 5
 """Bad records of one collection that the log shows."""
 
@@ -38,6 +41,9 @@ class TopicFollower:
         """Bad records since the start."""
         self._rows = RowReader(table, decimals)
         self._reader = LogReader(servers, timeout_ms, committed=True)
+        self._cluster = Cluster(servers)
+        self._partitions = 0
+        self._described_s = 0.0
         self._positions: dict[int, int] = {}
         self._as_of_ms = NO_TIME
         self._started = False
@@ -61,8 +67,9 @@ class TopicFollower:
             if not self._started:
                 await reader.start()
                 self._started = True
-            partitions = await reader.partitions(table.topic)
-            bounds = {number: await reader.bounds(table.topic, number) for number in partitions}
+            await self._describe()
+            numbers = range(self._partitions)
+            bounds = {number: await reader.bounds(table.topic, number) for number in numbers}
             if any(
                 number not in bounds or not bounds[number].begin <= at <= bounds[number].end
                 for number, at in positions.items()
@@ -88,6 +95,25 @@ class TopicFollower:
         there = [row for row in rows.values() if row is not None]
         removed = [] if whole else [key for key, row in rows.items() if row is None]
         return await asyncio.to_thread(content_of_rows, table, there, self._as_of_ms, removed=removed)
+
+    async def _describe(self) -> None:
+        """Ask how many partitions there are; now and then, since there may be more."""
+        now_s = time.monotonic()
+        if self._partitions and now_s < self._described_s + DESCRIBE_S:
+            return
+        topic = self.table.topic
+        state = (await asyncio.to_thread(self._cluster.describe, [topic])).topics.get(topic)
+        if state is None:
+            raise CannotCheck(f"there is no topic `{topic}`")
+        if "compact" not in state.config.get("cleanup.policy", "") and not self._partitions:
+            log.warning(
+                "reference table %s: `%s` has cleanup.policy=%s; rows older than its retention are lost at a "
+                "restart, make it `compact`",
+                self.table.name,
+                topic,
+                state.config.get("cleanup.policy"),
+            )
+        self._partitions, self._described_s = state.partitions, now_s
 
     async def close(self) -> None:
         """Disconnect."""
