@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -213,11 +214,11 @@ def bank(accounts: int, sizes: tuple[int, ...], rounds: int) -> Table:
         for columns in (1, 4):
             names = [f"{t.name}.{name}" for t in TABLES for name, _ in t.fields[:columns]]
             bundle = _compiled(declared, names)
-            load_s, loaded = timed(lambda bundle=bundle: TableFiles(Path(home)).load(bundle, None))
+            load_s, loaded = timed(partial(TableFiles(Path(home)).load, bundle, None))
             if loaded.problems:
                 raise SystemExit("\n".join(loaded.problems.values()))
             versions = {name: TableVersion(name, content) for name, content in loaded.contents.items()}
-            bind_s, enrichment = timed(lambda b=bundle, v=versions: Enrichment(b, None, KEY, v))
+            bind_s, enrichment = timed(partial(Enrichment, bundle, None, KEY, versions))
             keys: dict[str, list[str]] = {}
             for item in TABLES:
                 known = keys.setdefault(item.key, [])
@@ -257,7 +258,7 @@ def loading(rows: int) -> Table:
     for changed in (100, 1_000, 10_000):
         delta = changed_rows(content, changed, version.version)
         version = TableVersion(f"d{changed}", delta, version)
-        seconds, enrichment = timed(lambda e=enrichment, v=version: e.switched(bundle, None, {"t0": v}))
+        seconds, enrichment = timed(partial(enrichment.switched, bundle, None, {"t0": version}))
         table.rows.append([f"switch to a delta of {changed:,} rows, ms", seconds * 1e3])
     whole, _ = version_from(replace(content, as_of_ms=1))
     prepared = Enrichment(bundle, None, KEY, {"t0": whole})

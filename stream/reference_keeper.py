@@ -27,6 +27,8 @@ from fraudstream.stream.services import Services
 
 log = logging.getLogger(__name__)
 
+RETRY_S = 5.0
+"""Between two attempts to find content that a first start, or a changed declaration, lacks."""
 SETTLE_S = 0.15
 """A file that did not change for this long is not being written."""
 
@@ -53,6 +55,8 @@ class ReferenceKeeper:
         self._seen: dict[str, Mark | None] = {}
         self._sources: dict[str, Content] = {}
         """Content of files as they were read last."""
+        self._waiting: Bundle | None = None
+        """Bundle of the directory whose tables have no content yet."""
         self._turn = asyncio.Lock()
 
     async def begin(self, bundle: Bundle, loaded: Loaded, journaled: Mapping[str, str]) -> dict[str, str]:
@@ -117,6 +121,7 @@ class ReferenceKeeper:
         kept = self._followers if problems else followers
         for follower in {*followers.values(), *self._followers.values()} - set(kept.values()):
             await follower.close()
+        self._waiting = bundle if problems and self._bundle is None else None
         if problems:
             return problems
         self._bundle, self._versions, self._followers = bundle, found, followers
@@ -130,17 +135,26 @@ class ReferenceKeeper:
         try:
             while True:
                 await asyncio.sleep(interval_s)
-                if self._bundle is None:
-                    continue
                 async with self._turn:
-                    changed = await self._look_at_files() | await self._look_at_topics()
-                    if changed:
-                        await self._put_in_force()
+                    changed = await self._look()
                 if changed:
                     await self._switched()
         finally:
             for follower in self._followers.values():
                 await follower.close()
+
+    async def _look(self) -> bool:
+        """Look once; return whether there is something new to journal."""
+        if self._bundle is not None:
+            changed = await self._look_at_files() | await self._look_at_topics()
+            if changed:
+                await self._put_in_force()
+            return bool(changed)
+        if self._waiting is None or time.monotonic() < self._due_s.get("", 0.0):
+            return False
+        self._due_s[""] = time.monotonic() + RETRY_S
+        loaded = await asyncio.to_thread(self.files.load, self._waiting, self._model)
+        return not await self._adopt(self._waiting, loaded)
 
     async def _look_at_files(self) -> set[str]:
         assert self._bundle is not None

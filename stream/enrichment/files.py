@@ -90,6 +90,8 @@ def read_file(table: ReferenceTable, directory: Path, decimals: int) -> Content:
         after = path.stat()
     except OSError as problem:
         raise FileRefused(f"{name}: cannot be read: {problem.strerror or problem}") from None
+    except UnicodeError:
+        raise FileRefused(f"{name}: not UTF-8") from None
     except pa.ArrowException as problem:
         raise FileRefused(f"{name}: {str(problem).splitlines()[0]:.300}") from None
     if any(getattr(before, name) != getattr(after, name) for name in ("st_mtime_ns", "st_size", "st_ino")):
@@ -194,6 +196,7 @@ def _texts(array: Any, kind: Type, name: str, problems: _Problems) -> Any:
     was = array.type
     if pa.types.is_string(was) or pa.types.is_large_string(was) or pa.types.is_null(was):
         texts = pc.cast(array, pa.large_string())
+        texts.validate(full=True)  # a Parquet file may say that any bytes are text
         return pc.if_else(pc.equal(pc.binary_length(texts), 0), None, texts) if len(texts) else texts
     if pa.types.is_timestamp(was) and kind is Type.TIME:
         return pc.cast(pc.cast(pc.cast(array, pa.timestamp("ms"), safe=False), pa.int64()), pa.large_string())
