@@ -27,6 +27,7 @@ from fraudstream.stream.enrichment.values import (
     key_of,
     reader_of,
     text_of,
+    typed_words,
     words_at_once,
 )
 
@@ -174,9 +175,16 @@ def _convert(table: ReferenceTable, arrow: Any, decimals: int, problems: _Proble
         if column.type is Type.GEO:
             parts = [_texts(arrow[name], Type.NUMBER, name, problems) for name in column.origin]
             columns.append(_geo(column, parts[0], parts[1], problems))
+            continue
+        array = _flat(arrow[column.origin[0]])
+        words = typed_words(column, array, decimals)
+        if words is None:
+            columns.append(
+                _column(column, _texts(array, column.type, column.origin[0], problems), decimals, problems)
+            )
         else:
-            texts = _texts(arrow[column.origin[0]], column.type, column.origin[0], problems)
-            columns.append(_column(column, texts, decimals, problems))
+            present = np.asarray(pc.is_valid(array).to_numpy(zero_copy_only=False), np.uint8)
+            columns.append(Column(column.name, column.type, column.values, present, narrow(words)))
     newest = NO_TIME
     if table.as_of:
         times = _texts(arrow[table.as_of], Type.TIME, table.as_of, problems)
@@ -188,9 +196,7 @@ def _convert(table: ReferenceTable, arrow: Any, decimals: int, problems: _Proble
 
 def _texts(array: Any, kind: Type, name: str, problems: _Problems) -> Any:
     """Return a column as texts, missing ones null."""
-    array = array.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
+    array = _flat(array)
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     was = array.type
@@ -213,6 +219,15 @@ def _texts(array: Any, kind: Type, name: str, problems: _Problems) -> Any:
     if pa.types.is_floating(was):
         array = pc.if_else(pc.is_finite(array), array, None)
     return pc.cast(pc.cast(array, pa.date32()) if pa.types.is_date64(was) else array, pa.large_string())
+
+
+def _flat(array: Any) -> Any:
+    """Return a column in one piece."""
+    if not isinstance(array, pa.ChunkedArray):
+        return array
+    if array.num_chunks == 1:
+        return array.chunk(0)
+    return pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
 
 
 def _keys(table: ReferenceTable, texts: Any, problems: _Problems) -> Texts:

@@ -25,6 +25,8 @@ from fraudstream.stream.wire.times import MAX_TIME_MS, MIN_TIME_MS, parse_date, 
 
 KEY_CHARS_MAX = 128
 CATEGORY_BYTES_MAX = 256
+FIRST_DAY, LAST_DAY = -25_567, 47_846
+"""1900-01-01 and 2100-12-31 in days since the epoch."""
 _ID = re.compile(r"[!#-\[\]-~]{1,128}")
 _COUNTRY = re.compile("[A-Z]{2}")
 _WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,18})")
@@ -93,6 +95,27 @@ def geo_words(latitude: str | None, longitude: str | None) -> tuple[int, int] | 
     if lat is None or lon is None or abs(lat) > 90 or abs(lon) > 180:
         raise ValueError(f"`{latitude:.20}, {longitude:.20}` is no point of the globe")
     return float_word(lat), float_word(lon)
+
+
+def typed_words(column: ReferenceColumn, array: Any, decimals: int) -> NDArray[np.int64] | None:
+    """Return the words of an array whose Arrow type says what they are, missing ones 0; None: it does not.
+
+    Values out of range are left to the way by text, which says which they are.
+    """
+    kind, was = column.type, array.type
+    whole = pa.types.is_integer(was) and was != pa.uint64()
+    if kind is Type.BOOL and pa.types.is_boolean(was):
+        return _filled(pc.cast(array, pa.int64()))
+    if kind is Type.DATE and pa.types.is_date32(was):
+        days = _filled(pc.cast(pc.cast(array, pa.int32()), pa.int64()))
+        return days if bool(((days >= FIRST_DAY) & (days <= LAST_DAY)).all()) else None
+    if kind in (Type.INTEGER, Type.DURATION) and whole:
+        return _filled(pc.cast(array, pa.int64()))
+    if kind is Type.MONEY and whole:
+        major = _filled(pc.cast(array, pa.int64()))
+        limit = MAX_MINOR // 10**decimals
+        return major * 10**decimals if bool(((major >= -limit) & (major <= limit)).all()) else None
+    return None
 
 
 def words_at_once(column: ReferenceColumn, texts: Any, decimals: int) -> NDArray[np.int64] | None:

@@ -121,7 +121,7 @@ def test_a_wrong_value_refuses_the_file_and_is_told(
     rows = [*ROWS, {"id": "a4", **change}]
     path = tmp_path / f"t.{kind}"
     if kind == "csv":
-        if '"' in json.dumps(change, ensure_ascii=False).replace('"', "", 4):
+        if any('"' in text for text in change.values()):
             pytest.skip("a quote means something else in CSV")
         write_csv(path, rows)
     elif kind == "parquet":
