@@ -50,6 +50,8 @@ class Observer:
         self._latency_ms: list[I64] = []
         self._step_s = 0.0
         self._allowed: dict[Label, tuple[str, ...]] = {}
+        self._collected: dict[str, None] = {}
+        """Reference tables with bad records; their bundle may not be in force yet."""
 
     def step_begin(self) -> None:
         """A piece is about to be processed."""
@@ -102,6 +104,7 @@ class Observer:
     def passed_over(self, table: str, records: int) -> None:
         """Count bad records of a reference table's topic."""
         if records:
+            self._collected[table] = None
             self._counts[m.REFERENCE_BAD_RECORDS, (table,)] += records
 
     def publish(self, partitions: Iterable[Watched], bundles: Iterable[Bundle]) -> None:
@@ -121,7 +124,8 @@ class Observer:
 
     def _publish_tables(self, bundles: Iterable[Bundle], partitions: Iterable[Watched]) -> None:
         joined = [p.pipeline.enrichment for p in partitions if p.pipeline is not None]
-        self._allow(m.TABLE, [table.name for bundle in bundles for table in bundle.reference.tables])
+        declared = [table.name for bundle in bundles for table in bundle.reference.tables]
+        self._allow(m.TABLE, [*declared, *self._collected])
         bound = [(name, table) for enrichment in joined for name, table in enrichment.bound.items()]
         self._allow(m.VERSION, [table.version for _, table in bound])
         sizes: Counter[str] = Counter()

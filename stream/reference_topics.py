@@ -10,12 +10,14 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fraudstream.rules.bundle import ReferenceTable
 from fraudstream.stream.cluster import Cluster
-from fraudstream.stream.enrichment.content import NO_TIME, ROWS_MAX, Content
+from fraudstream.stream.enrichment.changes import combined
+from fraudstream.stream.enrichment.content import NO_TIME, Content, Texts
 from fraudstream.stream.enrichment.rows import Row, RowReader, content_of_rows, parse_object, time_of_row
 from fraudstream.stream.enrichment.values import KEY_CHARS_MAX
 from fraudstream.stream.errors import CannotCheck, FraudstreamError
@@ -24,6 +26,9 @@ from fraudstream.stream.logreader import LogReader
 log = logging.getLogger(__name__)
 
 DESCRIBE_S = 60.0
+"""Between two looks at how many partitions there are."""
+PART_ROWS = 100_000
+"""Rows that are Python objects at a time while a large topic is read."""
 SHOWN_MAX = 5
 """Bad records of one collection that the log shows."""
 
@@ -61,6 +66,7 @@ class TopicFollower:
         """
         table, reader = self.table, self._reader
         rows: dict[bytes, Row | None] = {}
+        parts: list[Content] = []
         positions = dict(self._positions)
         read = False
         try:
@@ -83,6 +89,9 @@ class TopicFollower:
                 async for step in reader.read(table.topic, number, begin, bound.end):
                     await asyncio.to_thread(self._take, step, rows)
                     read = True
+                    if len(rows) >= PART_ROWS:
+                        parts.append(await asyncio.to_thread(self._part, rows))
+                        rows = {}
                 positions[number] = bound.end
         except (FraudstreamError, OSError) as problem:
             raise TopicUnreadable(f"{table.name}: topic `{table.topic}`: {problem}") from problem
@@ -92,9 +101,15 @@ class TopicFollower:
         self.is_whole, self._positions = whole, positions
         if not read and not whole:
             return None
+        parts.append(self._part(rows))
+        content = await asyncio.to_thread(combined, parts)
+        return replace(content, parent="", removed=Texts.of(()) if whole else content.removed)
+
+    def _part(self, rows: Mapping[bytes, Row | None]) -> Content:
+        """Return rows as a delta; the parent's name comes later."""
         there = [row for row in rows.values() if row is not None]
-        removed = [] if whole else [key for key, row in rows.items() if row is None]
-        return await asyncio.to_thread(content_of_rows, table, there, self._as_of_ms, removed=removed)
+        removed = [key for key, row in rows.items() if row is None]
+        return content_of_rows(self.table, there, self._as_of_ms, parent="-", removed=removed)
 
     async def _describe(self) -> None:
         """Ask how many partitions there are; now and then, since there may be more."""
@@ -136,10 +151,7 @@ class TopicFollower:
                         problem,
                     )
                 continue
-            if key in rows or len(rows) < ROWS_MAX:
-                rows[key] = row
-            else:
-                self.bad += 1
+            rows[key] = row
 
     def _read(self, record: Any) -> tuple[bytes, Row | None]:
         if record.key is None or len(record.key) > 4 * KEY_CHARS_MAX:

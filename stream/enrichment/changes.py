@@ -41,7 +41,7 @@ def merged(first: Content, second: Content) -> Content:
 def whole(version: TableVersion) -> Content:
     """Return all rows of a version."""
     base, *deltas = (item.content for item in version.chain)
-    return merged(base, _one(deltas)) if deltas else base
+    return merged(base, combined(deltas)) if deltas else base
 
 
 def difference(before: Content, after: Content, parent: str) -> Content:
@@ -82,13 +82,13 @@ def compacted(before: TableVersion, delta: Content) -> Content:
     deltas.append(delta)
     if len(deltas) <= DELTAS_MAX and sum(item.size for item in deltas) <= max(base.size, 1 << 20):
         return delta
-    one = _one(deltas)
+    one = combined(deltas)
     if 2 * one.size <= base.size:
         return replace(one, parent=before.chain[0].version)
     return merged(base, one)
 
 
-def _one(deltas: Sequence[Content]) -> Content:
+def combined(deltas: Sequence[Content]) -> Content:
     """Put deltas together, neighbours first, so that nothing is copied more often than needed."""
     parts = list(deltas)
     while len(parts) > 1:

@@ -31,9 +31,11 @@ from fraudstream.stream.enrichment.values import (
     words_at_once,
 )
 
-FILE_BYTES_MAX = 8 << 30
-PARQUET_BYTES_MAX = 16 << 30
+FILE_BYTES_MAX = 4 << 30
+PARQUET_BYTES_MAX = 8 << 30
 """Of a Parquet file's columns, decompressed: a small file may unpack to any size."""
+LINES_MAX = 2_000_000
+"""Rows of a .jsonl file: each is a Python object while it is read."""
 PROBLEMS_MAX = 20
 """Problems of one file that are told."""
 _ID_PATTERN = r"^[!#-\[\]-~]{1,128}$"
@@ -77,8 +79,7 @@ def read_file(table: ReferenceTable, directory: Path, decimals: int) -> Content:
     problems = _Problems(name)
     try:
         before = path.stat()
-        if before.st_size > FILE_BYTES_MAX:
-            raise FileRefused(f"{name}: {before.st_size:,} bytes, at most {FILE_BYTES_MAX:,} are read")
+        _check_size(name, before.st_size)
         kind = path.suffix.lower()
         if kind == ".jsonl":
             content = _read_lines(table, path, decimals, problems)
@@ -91,13 +92,24 @@ def read_file(table: ReferenceTable, directory: Path, decimals: int) -> Content:
         after = path.stat()
     except OSError as problem:
         raise FileRefused(f"{name}: cannot be read: {problem.strerror or problem}") from None
+    except FileRefused:
+        raise
     except UnicodeError:
         raise FileRefused(f"{name}: not UTF-8") from None
+    except MemoryError:
+        raise FileRefused(f"{name}: there is not enough memory to read it") from None
     except pa.ArrowException as problem:
         raise FileRefused(f"{name}: {str(problem).splitlines()[0]:.300}") from None
+    except Exception as problem:
+        raise FileRefused(f"{name}: cannot be read: {problem!r:.300}") from problem
     if any(getattr(before, name) != getattr(after, name) for name in ("st_mtime_ns", "st_size", "st_ino")):
         raise FileRefused(f"{name}: it was written while it was read; write another file and rename it")
     return content if table.as_of else replace(content, as_of_ms=before.st_mtime_ns // 1_000_000)
+
+
+def _check_size(name: str, size: int) -> None:
+    if size > FILE_BYTES_MAX:
+        raise FileRefused(f"{name}: {size:,} bytes, at most {FILE_BYTES_MAX:,} are read")
 
 
 def _wanted(table: ReferenceTable, there: list[str], problems: _Problems) -> list[str]:
@@ -148,8 +160,10 @@ def _read_lines(table: ReferenceTable, path: Path, decimals: int, problems: _Pro
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
-            if len(rows) >= ROWS_MAX:
-                raise FileRefused(f"{problems.name}: more than {ROWS_MAX:,} rows")
+            if len(rows) >= LINES_MAX:
+                raise FileRefused(
+                    f"{problems.name}: more than {LINES_MAX:,} rows; write a .parquet or .csv file"
+                )
             try:
                 members = parse_object(line)
                 key = reader.key(text_of(members.get(table.key_origin)))
