@@ -7,6 +7,7 @@ columns. Run ``python -m fraudstream.bench.reference_micro --help``.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import statistics
 import sys
 import tempfile
@@ -29,7 +30,8 @@ from fraudstream.rules.bundle import Bundle
 from fraudstream.rules.compiler.compile import compile_sources
 from fraudstream.rules.siphash import hash_spans, key_words
 from fraudstream.stream.enrichment.bound import TableVersion
-from fraudstream.stream.enrichment.content import Content, Texts, read_content, write_content
+from fraudstream.stream.enrichment.changes import successor
+from fraudstream.stream.enrichment.content import Column, Content, Texts, read_content, write_content
 from fraudstream.stream.enrichment.directory import TableFiles, version_from
 from fraudstream.stream.enrichment.files import read_file
 from fraudstream.stream.enrichment.store import Enrichment
@@ -169,6 +171,22 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - begin, result
 
 
+def beside_a_loop(work: Callable[[], Any]) -> tuple[float, float, Any]:
+    """Run work in a thread beside an event loop; return (seconds, longest pause of the loop, result)."""
+
+    async def watch() -> tuple[float, float, Any]:
+        begin = last = time.perf_counter()
+        longest = 0.0
+        task = asyncio.create_task(asyncio.to_thread(work))
+        while not task.done():
+            await asyncio.sleep(0)
+            now = time.perf_counter()
+            longest, last = max(longest, now - last), now
+        return time.perf_counter() - begin, longest, task.result()
+
+    return asyncio.run(watch())
+
+
 def joins(rows: int, sizes: tuple[int, ...], rounds: int) -> Table:
     """Measure one table to many, in cache and far beyond."""
     table = Table(
@@ -260,11 +278,25 @@ def loading(rows: int) -> Table:
         version = TableVersion(f"d{changed}", delta, version)
         seconds, enrichment = timed(partial(enrichment.switched, bundle, None, {"t0": version}))
         table.rows.append([f"switch to a delta of {changed:,} rows, ms", seconds * 1e3])
+    other = replace(content, as_of_ms=1, columns=(*content.columns[:-1], flipped(content.columns[-1])))
+    for what, work in (
+        ("compare with content of which all rows changed", partial(successor, first, other)),
+        ("write content", partial(write_content, content)),
+        ("bind", partial(Enrichment, bundle, None, KEY, {"t0": first})),
+    ):
+        seconds, longest, _ = beside_a_loop(work)
+        table.rows.append([f"{what}: s", seconds])
+        table.rows.append([f"{what}: longest pause of an event loop beside it, ms", longest * 1e3])
     whole, _ = version_from(replace(content, as_of_ms=1))
     prepared = Enrichment(bundle, None, KEY, {"t0": whole})
     seconds, _ = timed(lambda: enrichment.switched(bundle, None, {"t0": whole}, prepared.bound.values()))
     table.rows.append(["switch to a whole table that was prepared, ms", seconds * 1e3])
     return table
+
+
+def flipped(column: Column) -> Column:
+    """Return a column in which every value is another."""
+    return replace(column, words=np.ascontiguousarray(column.words[::-1]))
 
 
 def changed_rows(content: Content, count: int, parent: str) -> Content:

@@ -14,6 +14,9 @@ from fraudstream.stream.enrichment import kernel_join as kernel
 from fraudstream.stream.enrichment import layout as at
 from fraudstream.stream.enrichment.content import Column, Content, Texts
 
+PIECE_ROWS = 65_536
+"""Rows that are turned into records at once: NumPy keeps the interpreter meanwhile."""
+
 I64 = NDArray[np.int64]
 U8 = NDArray[np.uint8]
 
@@ -123,8 +126,8 @@ class BoundTable:
 
     def _put(self, item: TableVersion) -> None:
         content = item.content
-        if len(content):
-            rows = self._records_of(content)
+        for begin in range(0, len(content), PIECE_ROWS):
+            rows = self._records_of(content, begin, min(begin + PIECE_ROWS, len(content)))
             self._used, there = kernel.put_rows(
                 self.index, self.records, self.stride, self._used, rows, len(rows)
             )
@@ -134,14 +137,15 @@ class BoundTable:
             self.rows -= kernel.remove_rows(self.index, self.records, self.stride, low, high)
         self.version, self.as_of_ms = item.version, content.as_of_ms
 
-    def _records_of(self, content: Content) -> I64:
-        rows = np.zeros((len(content), self.stride), np.int64)
-        rows[:, at.R_LOW], rows[:, at.R_HIGH] = self._key_words(content.keys)
+    def _records_of(self, content: Content, begin: int, end: int) -> I64:
+        rows = np.zeros((end - begin, self.stride), np.int64)
+        rows[:, at.R_LOW], rows[:, at.R_HIGH] = self._key_words(content.keys.part(begin, end))
         columns = {column.name: column for column in content.columns}
         for bit, item in enumerate(self._placed):
             column = columns.get(item.name)
             if column is None or column.type is not item.slot.type:
                 continue
+            column = column.part(begin, end)
             present = column.present
             if column.texts is not None:
                 self._put_texts(rows, item.offset, column.texts, present)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
@@ -16,18 +15,19 @@ from fraudstream.stream.enrichment.content import Column, Content, Texts, narrow
 
 DELTAS_MAX = 256
 """Deltas behind a base; then they become one, so that a version is read in few steps."""
+PIECE_ROWS = 65_536
 DELTA_SHARE = 4
 """Content of which more than one row in so many changed is published whole."""
 
 
 def merged(first: Content, second: Content) -> Content:
     """Return ``first`` with the delta ``second`` on top; a delta if ``first`` is one."""
-    touched = _arrow(Texts.concatenated([second.keys, second.removed]))
-    kept = _rows(pc.is_null(pc.index_in(_arrow(first.keys), value_set=touched)))
+    touched = Texts.concatenated([second.keys, second.removed]).arrow()
+    kept = _rows(pc.is_null(pc.index_in(first.keys.arrow(), value_set=touched)))
     removed = Texts.of(())
     if first.parent:
-        again = pc.is_null(pc.index_in(_arrow(first.removed), value_set=_arrow(second.keys)))
-        gone = _arrow(Texts.concatenated([first.removed.take(_rows(again)), second.removed]))
+        again = pc.is_null(pc.index_in(first.removed.arrow(), value_set=second.keys.arrow()))
+        gone = Texts.concatenated([first.removed.take(_rows(again)), second.removed]).arrow()
         removed = _texts(pc.unique(gone))
     return replace(
         first,
@@ -46,15 +46,42 @@ def whole(version: TableVersion) -> Content:
 
 def difference(before: Content, after: Content, parent: str) -> Content:
     """Return the delta from one whole content to another of the same declaration."""
-    old, new = _arrow(before.keys), _arrow(after.keys)
+    return _delta(before, after, *_changes(before, after), parent)
+
+
+def successor(before: TableVersion | None, after: Content) -> Content | None:
+    """Return what to publish so that a table has this whole content; None: it has it already."""
+    if before is None or before.content.shape_hash != after.shape_hash:
+        return after
+    known = whole(before)
+    rows, gone = _changes(known, after)
+    changed = len(rows) + len(gone)
+    if not changed and after.as_of_ms == before.content.as_of_ms:
+        return None
+    if DELTA_SHARE * changed > len(after):
+        return after
+    return compacted(before, _delta(known, after, rows, gone, before.version))
+
+
+def _changes(before: Content, after: Content) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows of ``after`` that are new or other, and those of ``before`` that are gone.
+
+    Works in pieces: NumPy keeps the interpreter while it gathers, and decisions wait for it.
+    """
+    old, new = before.keys.arrow(), after.keys.arrow()
     found = pc.index_in(new, value_set=old)
     at = np.asarray(pc.fill_null(found, -1).to_numpy(zero_copy_only=False), np.int64)
     changed = at < 0
-    there = np.flatnonzero(at >= 0)
-    for was, now in zip(before.columns, after.columns, strict=True):
-        changed[there] |= _differs(was.take(at[there]), now.take(there))
-    gone = _rows(pc.is_null(pc.index_in(old, value_set=new)))
-    rows = np.flatnonzero(changed)
+    for begin in range(0, len(at), PIECE_ROWS):
+        rows = begin + np.flatnonzero(at[begin : begin + PIECE_ROWS] >= 0)
+        for was, now in zip(before.columns, after.columns, strict=True):
+            changed[rows] |= _differs(was.take(at[rows]), now.take(rows))
+    return np.flatnonzero(changed), _rows(pc.is_null(pc.index_in(old, value_set=new)))
+
+
+def _delta(
+    before: Content, after: Content, rows: NDArray[np.int64], gone: NDArray[np.int64], parent: str
+) -> Content:
     return replace(
         after,
         keys=after.keys.take(rows),
@@ -62,18 +89,6 @@ def difference(before: Content, after: Content, parent: str) -> Content:
         removed=before.keys.take(gone),
         parent=parent,
     )
-
-
-def successor(before: TableVersion | None, after: Content) -> Content | None:
-    """Return what to publish so that a table has this whole content; None: it has it already."""
-    if before is None or before.content.shape_hash != after.shape_hash:
-        return after
-    delta = difference(whole(before), after, before.version)
-    if not len(delta) and not len(delta.removed) and delta.as_of_ms == before.content.as_of_ms:
-        return None
-    if DELTA_SHARE * (len(delta) + len(delta.removed)) > len(after):
-        return after
-    return compacted(before, delta)
 
 
 def compacted(before: TableVersion, delta: Content) -> Content:
@@ -100,7 +115,7 @@ def combined(deltas: Sequence[Content]) -> Content:
 def _differs(was: Column, now: Column) -> NDArray[np.bool_]:
     changed = np.asarray(was.present != now.present, np.bool_)
     if was.texts is not None and now.texts is not None:
-        same = pc.equal(_arrow(was.texts), _arrow(now.texts))
+        same = pc.equal(was.texts.arrow(), now.texts.arrow())
         return np.asarray(changed | ~np.asarray(same.to_numpy(zero_copy_only=False), np.bool_))
     unequal = was.words != now.words
     return np.asarray(changed | (unequal.any(axis=1) if unequal.ndim == 2 else unequal))
@@ -113,12 +128,6 @@ def _joined(a: Column, b: Column) -> Column:
         return Column(a.name, a.type, a.values, present, a.words, texts)
     words = np.concatenate([a.words.astype(np.int64), b.words.astype(np.int64)])
     return Column(a.name, a.type, a.values, present, words if words.ndim == 2 else narrow(words))
-
-
-def _arrow(texts: Texts) -> Any:
-    offsets = np.concatenate([np.zeros(1, np.int64), texts.ends])
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(texts.data))]
-    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(texts), buffers)
 
 
 def _texts(array: Any) -> Texts:

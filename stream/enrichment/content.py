@@ -87,10 +87,24 @@ class Texts:
 
     def take(self, rows: I64) -> Texts:
         """Return the texts of some rows."""
-        sizes = self.ends - self.starts
-        ends = np.cumsum(sizes[rows])
-        begins = np.repeat(self.starts[rows] - (ends - sizes[rows]), sizes[rows])
-        return Texts(self.data[begins + np.arange(len(begins))], ends)
+        taken = self.arrow().take(pa.array(rows))
+        _, offsets, data = taken.buffers()
+        if not len(taken) or data is None:
+            return Texts(np.zeros(0, np.uint8), np.zeros(len(rows), np.int64))
+        ends = np.frombuffer(offsets, np.int64)[1 : len(taken) + 1]
+        return Texts(np.frombuffer(data, np.uint8)[: ends[-1]], ends)
+
+    def part(self, begin: int, end: int) -> Texts:
+        """Return neighbouring texts; the bytes are shared."""
+        first = int(self.ends[begin - 1]) if begin else 0
+        ends = self.ends[begin:end]
+        return Texts(self.data[first : int(ends[-1]) if len(ends) else first], ends - first)
+
+    def arrow(self) -> Any:
+        """Return the texts as a pyarrow large_binary array; the bytes are shared."""
+        offsets = np.concatenate([np.zeros(1, np.int64), self.ends])
+        buffers = [None, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(self.data))]
+        return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(self), buffers)
 
     @staticmethod
     def concatenated(parts: Sequence[Texts]) -> Texts:
@@ -121,6 +135,12 @@ class Column:
     def shape(self) -> tuple[str, str, tuple[str, ...]]:
         """Return what has to be equal for two columns to hold the same kind of values."""
         return (self.name, self.type.value, self.values)
+
+    def part(self, begin: int, end: int) -> Column:
+        """Return neighbouring rows; the values are shared."""
+        texts = None if self.texts is None else self.texts.part(begin, end)
+        words = self.words if self.texts is not None else self.words[begin:end]
+        return Column(self.name, self.type, self.values, self.present[begin:end], words, texts)
 
     def take(self, rows: I64) -> Column:
         """Return some rows."""

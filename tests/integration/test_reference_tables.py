@@ -217,3 +217,57 @@ def test_a_first_start_without_the_file_is_refused_and_a_lost_file_is_no_outage(
     assert len(site.journal(0).versions) == 1
     assert any(offset >= 300 for offset in matched(site, "ref.band"))
     same_as_reference(site)
+
+
+def test_another_declaration_rebuilds_the_state_and_a_new_table_comes_with_its_rules(
+    topics: Topics, tmp_path: Path
+) -> None:
+    """A `where` that reads another table is another feature; a table for rules alone is switched live."""
+    site = make(topics, tmp_path)
+    records = traffic(1_500, 35)
+    busy, paid = accounts(records), payees(records)
+    write_profiles(site.rules, dict.fromkeys(busy[:10], ("high", "0.01")))
+    feed, worker = Feed(site), site.start()
+    feed.send(records[:400])
+    worker.wait_decided(400)
+    write_profiles(site.rules, dict.fromkeys(busy[5:15], ("high", "0.01")))
+    worker.wait_for(lambda: len(tables(site)["profile"]) == 2, "the change")
+    feed.send(records[400:800])
+    worker.wait_decided(800)
+    worker.kill()
+    declared = site.rules / "reference.yaml"
+    declared.write_text(declared.read_text().replace("values: [low, high]", "values: [low, middle, high]"))
+    write_profiles(site.rules, dict.fromkeys(busy[:3], ("middle", "0.01")))
+    worker = site.start()
+    worker.wait_for(lambda: "building the state from 0 to 800" in worker.text, "the rebuild")
+    feed.send(records[800:1100])
+    worker.wait_decided(1100)
+    add_listed_table(site.rules, paid[:4])
+    worker.wait_for(lambda: "listed" in tables(site), "the new table")
+    feed.send(records[1100:])
+    worker.wait_decided(len(records))
+    assert worker.stop() == 0
+    versions = site.journal(0).versions
+    assert [version.from_offset for version in versions] == [0, 400, 800, 1100]
+    assert ("bundle" in versions[3].changes, list(versions[3].tables)) == (True, ["listed"])
+    assert matched(site, "ref.listed")[0] >= 1100
+    same_as_reference(site)
+    command_line_gives_the_same(site, tmp_path)
+
+
+def add_listed_table(rules: Path, names: list[str]) -> None:
+    """Add a table, its file and a rule that reads it."""
+    (rules / "data" / "listed.jsonl").write_text("\n".join(json.dumps({"id": name}) for name in names))
+    with (rules / "reference.yaml").open("a") as file:
+        file.write(
+            "  listed:\n    key: counterparty.id\n    source: {file: data/listed.jsonl}\n"
+            "    columns: {note: {type: category}}\n"
+        )
+    with (rules / "rulesets" / "reference.yaml").open("a") as file:
+        file.write(
+            "  - id: ref.listed\n    title: a listed payee\n    on: [payment, card_auth]\n"
+            "    when: listed.found\n    severity: high\n    action: alert\n    score: 10\n"
+            "    reason: {en: listed}\n    tests:\n"
+            "      - {name: there, given: {listed.found: true}, expect: {match: true}}\n"
+            "      - {name: not there, given: {listed.found: false}, expect: {match: false}}\n"
+        )
