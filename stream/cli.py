@@ -26,6 +26,7 @@ COMMANDS = {
     "topics": "fraudstream.stream.commands.topics",
     "rules": "fraudstream.stream.commands.rules",
     "reference": "fraudstream.stream.commands.reference",
+    "features": "fraudstream.stream.commands.features",
     "replay": "fraudstream.stream.commands.replay",
     "export": "fraudstream.stream.commands.export",
     "generate": "fraudstream.bench.traffic.command",

@@ -15,8 +15,10 @@ from fraudstream.stream.windows.kernel_bits import (
     prefetch,
 )
 from fraudstream.stream.windows.kernel_evaluate import evaluate
+from fraudstream.stream.windows.kernel_insert import insert
 from fraudstream.stream.windows.kernel_keys import add_key, find_key, guess_header, remove_key
-from fraudstream.stream.windows.kernel_segments import free_segment, insert
+from fraudstream.stream.windows.kernel_panes import free_panes, settle
+from fraudstream.stream.windows.kernel_segments import free_segment
 
 _LOW8 = np.int64(0xFF)
 _LOW32 = np.int64(0xFFFFFFFF)
@@ -102,7 +104,9 @@ def event_words(m, p, q, row, rows, time, value, state, filters):  # type: ignor
 @njit(cache=True, nogil=True)
 def forget_key(m, header):  # type: ignore[no-untyped-def]
     """Remove a key and everything it holds."""
+    free_panes(m, header)
     if m[header + at.H_BASE] >= 0:
+        m[at.C_EVENTS] -= (m[header + at.H_SPAN] & _LOW32) - (m[header + at.H_SPAN] >> 32)
         free_segment(m, m[header + at.H_META] >> 8, m[header + at.H_META] & _LOW8, m[header + at.H_BASE])
     remove_key(m, header)
 
@@ -212,15 +216,26 @@ def advance(  # type: ignore[no-untyped-def]
             if header >= 0 and m[header + at.H_LAST] < watermarks[row] - p[q + at.K_LIFE]:
                 forget_key(m, header)
                 header = np.int64(-1)
+            if header >= 0:
+                panes = m[header + at.H_PANES]
+                if panes != 0 and m[panes + at.B_SETTLE] <= watermarks[row]:
+                    settle(m, p, q, header, watermarks[row])
             target = row * width
             reaches = evaluate(
-                m, p, q, header, event, pointer_from(out_value, target), pointer_from(out_state, target)
+                m,
+                p,
+                q,
+                header,
+                watermarks[row],
+                event,
+                pointer_from(out_value, target),
+                pointer_from(out_state, target),
             )
             if clamped or reaches:
                 approximate[row] = 1
             if header < 0:
                 header = add_key(m, kind, low[row], high[row])
-            if header < 0 or not insert(m, p, q, header, watermarks[row] - p[q + at.K_RETAIN], event):
+            if header < 0 or not insert(m, p, q, header, watermarks[row], event):
                 return EXHAUSTED
     sweep(m, p, watermark, SWEEP_PER_ROW * rows * p[at.P_KINDS])
     return DONE

@@ -148,15 +148,13 @@ class WindowStore:
 
     def snapshot(self) -> bytes:
         """Return everything visible as bytes; :meth:`restore` gives a store that behaves the same."""
-        numbers, keys = self._visible()
-        events = self._events(numbers)
+        words, _ = self._export()
         return pack(
             {
                 "features": self._features.hash.encode(),
                 "schema": self._schema.hash.encode(),
                 "clock": np.array([self.watermark_ms, self._dedup.first_ms], "<i8").tobytes(),
-                "keys": keys.astype("<i8", copy=False).tobytes(),
-                "events": events.astype("<i8", copy=False).tobytes(),
+                "keys": words.astype("<i8", copy=False).tobytes(),
                 "entries": self._dedup.export().astype("<i8", copy=False).tobytes(),
             }
         )
@@ -180,49 +178,34 @@ class WindowStore:
                 )
         store = cls(features, schema)
         clock = np.frombuffer(sections["clock"], "<i8")
-        keys = np.frombuffer(sections["keys"], "<i8").reshape(-1, kernel_export.EXPORT)
-        events = np.frombuffer(sections["events"], "<i8")
+        words = np.require(np.frombuffer(sections["keys"], "<i8"), np.int64, ("C", "W"))
         entries = np.frombuffer(sections["entries"], "<i8").reshape(-1, 7)
         store._dedup.restore(np.require(entries, np.int64, ("C", "W")), int(clock[0]), int(clock[1]))
-        store._make_room(len(keys))
-        if not kernel_export.restore_keys(
-            store._m,
-            store._plan.table,
-            np.require(keys, np.int64, ("C", "W")),
-            np.require(events, np.int64, ("C", "W")),
-        ):
+        store._make_room(kernel_export.count_keys(words))
+        if not kernel_export.restore_keys(store._m, store._plan.table, words):
             raise MemoryError("window memory is too small for the snapshot: raise the memory limit")
         return store
 
     def state_hash(self) -> str:
         """Return SHA-256 (hex) of the visible state in canonical order."""
-        numbers, keys = self._visible()
-        high, low, kind = (
-            keys[:, i] for i in (kernel_export.X_HIGH, kernel_export.X_LOW, kernel_export.X_KIND)
+        words, begins = self._export()
+        kind, low, high = (
+            words[begins + place]
+            for place in (kernel_export.X_KIND, kernel_export.X_LOW, kernel_export.X_HIGH)
         )
-        order = np.lexsort((high, low, kind))
-        numbers, keys = numbers[order], keys[order]
         digest = hashlib.sha256()
         digest.update(np.array([self.watermark_ms, self._dedup.first_ms], "<i8").tobytes())
-        digest.update(keys.astype("<i8", copy=False).tobytes())
-        digest.update(self._events(numbers).astype("<i8", copy=False).tobytes())
+        for begin in begins[np.lexsort((high, low, kind))].tolist():
+            digest.update(words[begin : begin + words[begin]].astype("<i8", copy=False).data)
         digest.update(self._dedup.export().astype("<i8", copy=False).tobytes())
         return digest.hexdigest()
 
-    def _visible(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return header numbers and key records of everything visible."""
-        count, _ = kernel_export.count_visible(self._m, self._plan.table, self.watermark_ms)
-        numbers = np.empty(count, np.int64)
-        keys = np.empty((count, kernel_export.EXPORT), np.int64)
-        kernel_export.list_visible(self._m, self._plan.table, self.watermark_ms, numbers, keys)
-        return numbers, keys
-
-    def _events(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return frozen words and event columns of all visible keys, in the given order."""
-        _, words = kernel_export.count_visible(self._m, self._plan.table, self.watermark_ms)
-        events = np.empty(words, np.int64)
-        kernel_export.write_events(self._m, self._plan.table, numbers, events)
-        return events
+    def _export(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the records of all visible keys and where each begins."""
+        count, size = kernel_export.measure(self._m, self._plan.table, self.watermark_ms)
+        words, begins = np.empty(size, np.int64), np.empty(count, np.int64)
+        kernel_export.export(self._m, self._plan.table, self.watermark_ms, words, begins)
+        return words, begins
 
     def _make_room(self, more: int) -> None:
         """Let the index hold ``more`` keys beyond those it has."""
