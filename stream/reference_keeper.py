@@ -138,7 +138,7 @@ class ReferenceKeeper:
                 async with self._turn:
                     changed = await self._look()
                 if changed:
-                    await self._switched()
+                    self._wake()
         finally:
             for follower in self._followers.values():
                 await follower.close()
@@ -258,11 +258,10 @@ class ReferenceKeeper:
         in_use = {name for p in partitions if p.running is not None for name in p.running.tables.values()}
         services.catalogue.keep_tables({*wanted.values(), *in_use})
 
-    async def _switched(self) -> None:
-        partitions = list(self._partitions())
-        for partition in partitions:
+    def _wake(self) -> None:
+        """Let every partition journal the target; one that goes away meanwhile has nobody waiting for it."""
+        for partition in self._partitions():
             partition.retarget()
-        await asyncio.gather(*(partition.switched.wait() for partition in partitions))
 
     def _follower(self, table: ReferenceTable, bundle: Bundle) -> TopicFollower:
         before = self._followers.get(table.name)

@@ -33,6 +33,8 @@ TOPIC = 90
 """Number of this module's random streams."""
 DATA = "reference"
 """Directory of the files, below the rules directory."""
+TRUE, FALSE = 2, 3
+"""Places of values in a condition of :func:`rule_set`."""
 BANDS = ("low", "medium", "high", "critical")
 KINDS = ("none", "notice", "case", "listed")
 
@@ -131,6 +133,57 @@ def readable() -> list[Readable]:
 def declaration() -> str:
     """Return ``reference.yaml``; it does not depend on the bank's size."""
     return "\n".join(["apiVersion: fraudstream/v1", "kind: Reference", "tables:", *_declared()]) + "\n"
+
+
+def rule_set(seed: int) -> str:
+    """Return a rule set of 72 rules, each of which reads two columns of its own table.
+
+    Rules score and do not act: the workload's decisions stay those of its other rules.
+    """
+    rng = np.random.default_rng([seed, TOPIC])
+    lines = [
+        "apiVersion: fraudstream/v1",
+        "kind: RuleSet",
+        "defaults: {owner: bench, timezone: Asia/Shanghai}",
+    ]
+    lines.append("rules:")
+    for table in TABLES:
+        picked = [table.fields[int(i)] for i in rng.permutation(len(table.fields))[:2]]
+        parts = [(f"{table.name}.{name}", *_condition(kind, rng)) for name, kind in picked]
+        when = " and ".join(f"{name} {test}" for name, test, _, _ in parts)
+        true, false = (
+            ", ".join(f"{part[0]}: {part[at]}" for part in parts[: 1 if at == FALSE else 2])
+            for at in (TRUE, FALSE)
+        )
+        lines += [
+            f"- id: ref.{table.name}",
+            f"  title: {table.name.replace('_', ' ')}",
+            "  severity: low",
+            "  on: [payment, card_auth]",
+            f"  when: '{when}'",
+            f"  score: {int(rng.integers(1, 6))}",
+            "  tests:",
+            f"  - {{name: fires, given: {{{true}}}, expect: {{match: true}}}}",
+            f"  - {{name: not, given: {{{false}}}, expect: {{match: false}}}}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _condition(kind: str, rng: np.random.Generator) -> tuple[str, str, str]:
+    """Return (comparison, a value that satisfies it, one that does not)."""
+    if kind == "band":
+        return '== "critical"', "critical", "low"
+    if kind == "kind":
+        return '== "listed"', "listed", "none"
+    if kind == "bool":
+        return "== true", "true", "false"
+    if kind == "date":
+        return "< local_date(event.time)", '"2020-01-01"', '"2099-01-01"'
+    if kind == "category":
+        return '== "v007"', "v007", "v008"
+    limit = int(rng.integers(400, 900)) * (100 if kind == "money" else 1)
+    limit = limit % 10 + 3 if kind == "count" else limit
+    return f">= {limit}", str(limit), "0"
 
 
 def write_reference(directory: Path, accounts: int, seed: int, start_ms: int = START_MS) -> int:

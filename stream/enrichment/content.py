@@ -47,7 +47,7 @@ class ContentError(ValueError):
     """Bytes that are no content of a reference table."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Texts:
     """n texts in one buffer."""
 
@@ -116,7 +116,7 @@ class Texts:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Column:
     """One column of n rows."""
 
@@ -149,7 +149,7 @@ class Column:
         return Column(self.name, self.type, self.values, self.present[rows], words, texts)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Content:
     """A table's rows, or with a ``parent`` what is different from it."""
 

@@ -219,6 +219,29 @@ def test_a_first_start_without_the_file_is_refused_and_a_lost_file_is_no_outage(
     same_as_reference(site)
 
 
+def test_a_worker_killed_while_it_journals_a_table_decides_the_same(topics: Topics, tmp_path: Path) -> None:
+    """The record may have landed or not: whatever the journal says is what was joined."""
+    site = make(topics, tmp_path, topic=True)
+    records = traffic(900, 36)
+    busy, listed = accounts(records), payees(records)
+    write_profiles(site.rules, dict.fromkeys(busy[:10], ("high", "0.01")))
+    put(site, {name: {"listed": True, "reason": "a"} for name in listed[:5]})
+    # take, start, first version; the fourth record is the change of a table.
+    feed, worker = Feed(site), site.start(FRAUDSTREAM_FAILPOINT="before_journal_ack:4")
+    feed.send(records[:300])
+    worker.wait_decided(300)
+    put(site, {listed[0]: None, listed[1]: {"listed": True, "reason": "b"}})
+    assert worker.wait_exit() != 0
+    feed.send(records[300:600])
+    worker = site.start()
+    worker.wait_decided(600)
+    worker.wait_for(lambda: len(tables(site)["watch"]) >= 2, "the change")
+    feed.send(records[600:])
+    worker.wait_decided(len(records))
+    assert worker.stop() == 0
+    same_as_reference(site)
+
+
 def test_another_declaration_rebuilds_the_state_and_a_new_table_comes_with_its_rules(
     topics: Topics, tmp_path: Path
 ) -> None:
