@@ -26,14 +26,14 @@ class Bounds(NamedTuple):
 class LogReader:
     """One consumer without a group; a read has it for itself."""
 
-    def __init__(self, servers: str, timeout_ms: int) -> None:
+    def __init__(self, servers: str, timeout_ms: int, *, committed: bool = False) -> None:
         self._timeout_s = timeout_ms / 1000
         self._consumer = aiokafka.AIOKafkaConsumer(
             bootstrap_servers=servers,
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="none",
-            isolation_level="read_uncommitted",
+            isolation_level="read_committed" if committed else "read_uncommitted",
             request_timeout_ms=timeout_ms,
             fetch_max_wait_ms=100,
             max_partition_fetch_bytes=4 * 1024 * 1024,

@@ -15,6 +15,7 @@ from pathlib import Path
 from fraudstream.models.linear import LinearModel
 from fraudstream.stream.directory import Stamp, check_directory, stamp
 from fraudstream.stream.partition import Partition
+from fraudstream.stream.reference_keeper import ReferenceKeeper
 from fraudstream.stream.services import Services
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class Reloader:
         services: Services,
         partitions: Callable[[], Iterable[Partition]],
         seen: Stamp,
+        keeper: ReferenceKeeper,
     ) -> None:
         self._path = path
         self._interval_s = interval_ms / 1000
@@ -41,6 +43,7 @@ class Reloader:
         self._services = services
         self._partitions = partitions
         self._seen = seen
+        self._keeper = keeper
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -61,7 +64,7 @@ class Reloader:
     async def reload(self) -> str:
         """Look at the directory once; return what became of it, a value of ``reload_total``."""
         services, catalogue = self._services, self._services.catalogue
-        checked = await asyncio.to_thread(check_directory, self._path, self._model)
+        checked = await asyncio.to_thread(check_directory, self._path, self._model, self._keeper.files)
         if checked.bundle is None:
             log.error(
                 "%s was changed and is refused, %d errors; the rules before stay in force:\n%s",
@@ -94,7 +97,15 @@ class Reloader:
                 )
                 return "needs_restart"
         catalogue.add_bundle(bundle)
-        services.target = services.target._replace(bundle=bundle.hash)
+        if problems := await self._keeper.adopt(bundle, checked.tables):
+            log.error(
+                "%s was changed and is refused, %d reference tables have no content; the rules before stay "
+                "in force:\n%s",
+                self._path,
+                len(problems),
+                "\n".join(problems.values()),
+            )
+            return "invalid"
         partitions = list(self._partitions())
         for partition in partitions:
             partition.retarget()

@@ -15,11 +15,16 @@ from fraudstream.models.linear import LinearModel, ModelError
 from fraudstream.stream.app import WorkerApp
 from fraudstream.stream.control import Catalogue, Target
 from fraudstream.stream.directory import check_directory, stamp
+from fraudstream.stream.enrichment.directory import TableFiles
 from fraudstream.stream.errors import Refusal, RestartMe
 from fraudstream.stream.facts import read_facts
 from fraudstream.stream.health import HealthServer
+from fraudstream.stream.journal import read_journal
 from fraudstream.stream.logreader import LogReader
+from fraudstream.stream.opening import FAR
 from fraudstream.stream.pipeline import Pipeline
+from fraudstream.stream.recovery import Facts
+from fraudstream.stream.reference_keeper import ReferenceKeeper
 from fraudstream.stream.reload import Reloader
 from fraudstream.stream.scoring import NO_MODEL
 from fraudstream.stream.services import Services
@@ -97,7 +102,8 @@ class Worker:
         facts = await asyncio.to_thread(read_facts, settings)
         model = _load_model(catalogue, settings.model_path)
         seen = await asyncio.to_thread(stamp, settings.rules_dir)
-        checked = await asyncio.to_thread(check_directory, settings.rules_dir, model)
+        files = TableFiles(settings.rules_dir)
+        checked = await asyncio.to_thread(check_directory, settings.rules_dir, model, files)
         if checked.bundle is None:
             log.error(
                 "%s cannot be used, %d errors:\n%s", settings.rules_dir, checked.errors, checked.problem
@@ -125,6 +131,12 @@ class Worker:
             rules_problem=checked.problem,
             accept_short_history=self._accept_short_history,
         )
+        keeper = ReferenceKeeper(services, model, files, lambda: list(app.owner.partitions.values()))
+        if checked.bundle is not None:
+            problems = await keeper.begin(checked.bundle, checked.tables, await self._journaled(facts))
+            if problems:
+                services.rules_problem = "\n".join(problems.values())
+                services.target = services.target._replace(bundle=None)
         app.owner.services = services
         reloader = Reloader(
             settings.rules_dir,
@@ -133,9 +145,27 @@ class Worker:
             services,
             lambda: list(app.owner.partitions.values()),
             seen,
+            keeper,
         )
         self._spawn(self._keep_house(services), "housekeeping")
         self._spawn(reloader.run(), "reload")
+        self._spawn(keeper.run(), "reference tables")
+
+    async def _journaled(self, facts: Facts) -> dict[str, str]:
+        """Return the reference tables in force on any partition when work ended."""
+        found: dict[str, str] = {}
+        for number in range(facts.partitions):
+            topic = self._settings.topics.journal
+            bounds = await self._reader.bounds(topic, number)
+            records = [
+                (record.offset, record.value or b"")
+                async for step in self._reader.read(topic, number, bounds.begin, bounds.end)
+                for record in step
+            ]
+            journal = read_journal(records)
+            if journal.versions:
+                found |= journal.in_force(FAR).tables
+        return found
 
     async def _stop_partitions(self) -> None:
         owner = self._app.owner
