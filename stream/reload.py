@@ -56,10 +56,10 @@ class Reloader:
                     break
                 now = again
             self._seen = now
-            self._services.observer.reloaded(await self.reload())
+            self._services.observer.reloaded(*await self.reload())
 
-    async def reload(self) -> str:
-        """Look at the directory once; return what became of it, a value of ``reload_total``."""
+    async def reload(self) -> tuple[str, str]:
+        """Look at the directory once; return what became of it, a value of ``reload_total``, and why not."""
         services, catalogue = self._services, self._services.catalogue
         checked = await asyncio.to_thread(check_directory, self._path, self._model)
         if checked.bundle is None:
@@ -69,12 +69,12 @@ class Reloader:
                 checked.errors,
                 checked.problem,
             )
-            return "invalid"
+            return "invalid", checked.problem
         bundle = checked.bundle
         before = services.target.bundle or self._running()
         if bundle.hash == before:
             services.target = services.target._replace(bundle=bundle.hash)
-            return "unchanged"
+            return "unchanged", ""
         if before is not None:
             known = await catalogue.bundle(before)
             changed = [
@@ -86,13 +86,13 @@ class Reloader:
                 if was != now
             ]
             if changed:
-                log.error(
-                    "%s has another %s, which needs a restart: the state has to be built again from the "
-                    "input; the rules before stay in force",
-                    self._path,
-                    " and other ".join(changed),
+                names = " and other ".join(changed)
+                problem = (
+                    f"{self._path} has another {names}, which needs a restart: the state has to be built "
+                    "again from the input; the rules before stay in force"
                 )
-                return "needs_restart"
+                log.error("%s", problem)
+                return "needs_restart", problem
         catalogue.add_bundle(bundle)
         services.target = services.target._replace(bundle=bundle.hash)
         partitions = list(self._partitions())
@@ -102,7 +102,7 @@ class Reloader:
         log.info(
             "%s was changed: `%s` is journaled on %d partitions", self._path, bundle.hash, len(partitions)
         )
-        return "applied"
+        return "applied", ""
 
     def _running(self) -> str | None:
         for partition in self._partitions():

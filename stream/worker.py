@@ -8,12 +8,14 @@ import logging
 import os
 import signal
 import socket
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from fraudstream.models.linear import LinearModel, ModelError
 from fraudstream.stream.app import WorkerApp
 from fraudstream.stream.control import Catalogue, Target
+from fraudstream.stream.core import CORE
 from fraudstream.stream.directory import check_directory, stamp
 from fraudstream.stream.errors import Refusal, RestartMe
 from fraudstream.stream.facts import read_facts
@@ -24,6 +26,7 @@ from fraudstream.stream.reload import Reloader
 from fraudstream.stream.scoring import NO_MODEL
 from fraudstream.stream.services import Services
 from fraudstream.stream.shipped import shipped_model
+from fraudstream.stream.status import Status
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +57,20 @@ class Worker:
         self._shadow = shadow
         self._accept_short_history = accept_short_history
         self._timeout_s = app.settings.request_timeout_ms / 1000
+        self._owner_name = f"{socket.gethostname()}:{os.getpid()}"
+        about = {
+            "app": app.settings.app_id,
+            "worker": self._owner_name,
+            "version": version("fraudstream"),
+            "core": CORE,
+        }
+        self._status = Status(app.observer.metrics, about, app.settings.deadline_ms)
         self._server = HealthServer(
-            app.health, app.observer.metrics, app.settings.metrics_host, app.settings.metrics_port
+            app.health,
+            app.observer.metrics,
+            app.settings.metrics_host,
+            app.settings.metrics_port,
+            lambda: self._status.document(app.health.why_not_ready(), app.observer.refused),
         )
         self._reader = LogReader(app.settings.broker, app.settings.request_timeout_ms)
         self._tasks: list[asyncio.Task[None]] = []
@@ -102,6 +117,7 @@ class Worker:
             log.error(
                 "%s cannot be used, %d errors:\n%s", settings.rules_dir, checked.errors, checked.problem
             )
+            app.observer.refuse("invalid", checked.problem)
         else:
             catalogue.add_bundle(checked.bundle)
             await asyncio.to_thread(Pipeline(0, bytes(16), checked.bundle, model).warm)
@@ -121,7 +137,7 @@ class Worker:
             ),
             commit=app.commit_snapshots,
             fail=app.owner.failed,
-            owner=f"{socket.gethostname()}:{os.getpid()}",
+            owner=self._owner_name,
             rules_problem=checked.problem,
             accept_short_history=self._accept_short_history,
         )
@@ -159,6 +175,7 @@ class Worker:
             running = {partition.running.bundle for partition in partitions if partition.running is not None}
             bundles = [bundle for name in running if (bundle := services.catalogue.known(name)) is not None]
             app.observer.publish(partitions, bundles)
+            self._status.sample(partitions, bundles)
             if app.crashed:
                 app.owner.failed(app.crash_reason or RestartMe("the consumer or the producer ended"))
             await asyncio.sleep(1.0)
