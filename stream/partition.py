@@ -63,8 +63,8 @@ class Partition:
         self._settings = services.settings
         self._topics = services.settings.topics
         self._timeout_s = services.settings.request_timeout_ms / 1000
-        self._reader = LogReader(services.settings.broker, services.settings.request_timeout_ms)
-        self._tail_reader = LogReader(services.settings.broker, services.settings.request_timeout_ms)
+        self._reader = LogReader(services.settings)
+        self._tail_reader = LogReader(services.settings)
         self._decisions = DecisionLog(self._tail_reader, self._topics.decisions, number)
         self._journal = JournalLog(
             self._topics.journal,

@@ -24,6 +24,7 @@ from fraudstream.stream.logreader import LogReader
 from fraudstream.stream.pipeline import Pipeline
 from fraudstream.stream.reload import Reloader
 from fraudstream.stream.scoring import NO_MODEL
+from fraudstream.stream.security import is_open
 from fraudstream.stream.services import Services
 from fraudstream.stream.shipped import shipped_model
 from fraudstream.stream.status import Status
@@ -72,7 +73,7 @@ class Worker:
             app.settings.metrics_port,
             lambda: self._status.document(app.health.why_not_ready(), app.observer.refused),
         )
-        self._reader = LogReader(app.settings.broker, app.settings.request_timeout_ms)
+        self._reader = LogReader(app.settings)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
@@ -87,7 +88,6 @@ class Worker:
             loop.add_signal_handler(number, owner.ended.set)
         await self._server.start()
         try:
-            await self._reader.start()
             await self._prepare()
             if not owner.ended.is_set():
                 await self._app.start()
@@ -109,7 +109,12 @@ class Worker:
         app, settings = self._app, self._settings
         appender = _Appender(app)
         catalogue = Catalogue(settings.topics.control, appender, self._reader, self._timeout_s)
+        if is_open(settings):
+            log.warning(
+                "the connection to %s is not encrypted; set FRAUDSTREAM_SECURITY_PROTOCOL", settings.broker
+            )
         facts = await asyncio.to_thread(read_facts, settings)
+        await self._reader.start()
         model = _load_model(catalogue, settings.model_path)
         seen = await asyncio.to_thread(stamp, settings.rules_dir)
         checked = await asyncio.to_thread(check_directory, settings.rules_dir, model)
