@@ -1,4 +1,4 @@
-"""The Grafana dashboards as code: `python k8s/monitoring/dashboards.py` writes the JSON beside it.
+"""The Grafana dashboards as code: `python k8s/monitoring/dashboards.py` writes the JSON of the component.
 
 Needs `grafana-foundation-sdk` (requirements-ops.lock). Metric names come from the declaration in
 stream/metrics.py, so a renamed metric cannot leave an empty panel; tests compare the committed files and
@@ -29,7 +29,7 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from fraudstream.stream import metrics as m
 
-DIRECTORY = Path(__file__).with_name("dashboards")
+DIRECTORY = Path(__file__).resolve().parents[1] / "components" / "dashboards"
 SOURCE = DataSourceRef(type_val="prometheus", uid="$datasource")
 SELECT = 'namespace=~"$namespace", job=~"$job"'
 """In every query: one Prometheus may see several environments."""

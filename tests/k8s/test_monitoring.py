@@ -15,7 +15,7 @@ from types import ModuleType
 
 import pytest
 from support.kafka import Topics
-from support.promql import MONITORING, ROOT, Question, panel_queries, rule_selectors
+from support.promql import DASHBOARDS, MONITORING, ROOT, Question, panel_queries, rule_selectors
 from support.tools import tool
 from support.worker import Feed, Site, traffic
 
@@ -75,7 +75,7 @@ def generator() -> ModuleType:
 def test_the_committed_dashboards_are_those_that_the_code_makes() -> None:
     """Somebody who edits the JSON, or the code alone, is told."""
     made = generator()
-    committed = {path.stem: path.read_text("utf-8") for path in (MONITORING / "dashboards").iterdir()}
+    committed = {path.stem: path.read_text("utf-8") for path in DASHBOARDS.glob("*.json")}
     assert committed == {name: made.build(name) for name in made.BOARDS}, (
         "run `python k8s/monitoring/dashboards.py`"
     )

@@ -12,6 +12,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 MONITORING = ROOT / "k8s" / "monitoring"
+DASHBOARDS = ROOT / "k8s" / "components" / "dashboards"
 SELECTOR = re.compile(r"fraudstream[\w:]*(?:\{[^}]*\})?(?:\[[\w:]+\])?(?:\s+offset\s+\w+)?")
 """A metric name with matchers, range and offset."""
 VARIABLES = {
@@ -34,7 +35,7 @@ class Question(NamedTuple):
 
 def dashboards() -> dict[str, dict[str, object]]:
     """Return the committed dashboards by file name."""
-    return {path.name: json.loads(path.read_text()) for path in sorted((MONITORING / "dashboards").iterdir())}
+    return {path.name: json.loads(path.read_text()) for path in sorted(DASHBOARDS.glob("*.json"))}
 
 
 def panel_queries() -> Iterator[Question]:
