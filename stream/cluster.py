@@ -48,6 +48,10 @@ class TopicState:
     """Of the partition that has fewest."""
     config: Mapping[str, str]
     """In force, defaults included."""
+    leaderless: tuple[int, ...] = ()
+    """Partitions that nobody leads now."""
+    in_sync: int = -1
+    """In-sync replicas of the partition that has fewest now, -1: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +145,14 @@ class Cluster:
                 len(found.brokers),
                 {
                     name: TopicState(
-                        len(found.topics[name].partitions),
-                        min(len(p.replicas) for p in found.topics[name].partitions.values()),
+                        len(partitions),
+                        min(len(p.replicas) for p in partitions.values()),
                         configs[name],
+                        tuple(number for number, p in sorted(partitions.items()) if p.leader < 0),
+                        min(len(p.isrs) for p in partitions.values()),
                     )
                     for name in wanted
+                    for partitions in (found.topics[name].partitions,)
                 },
                 str(found.cluster_id),
             )
