@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from support.worker_rules import write_rules
 
 from fraudstream.stream.errors import NotPermitted
 from fraudstream.stream.facts import read_facts
+from fraudstream.stream.localkafka.jars import ensure_jars
+from fraudstream.stream.localkafka.java import find_java
 from fraudstream.stream.permissions import Resource, look_rights, worker_rights
 from fraudstream.stream.settings import Settings, load_settings
 
@@ -55,6 +58,17 @@ def ended(worker: Running) -> str:
     assert len(lines) == 1, worker.text
     assert "Traceback" not in worker.text
     return lines[0]
+
+
+def kafka_acls(secured: SecuredKafka, arguments: str) -> None:
+    """Run Kafka's own command as the message gives it, as the administrator."""
+    java = find_java()
+    words = shlex.split(arguments)
+    words[words.index("--bootstrap-server") + 1] = secured.kafka.bootstrap
+    classes = f"{ensure_jars(java)}{os.sep}*"
+    command = [java.command, "-cp", classes, "org.apache.kafka.tools.AclCommand", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def run(secured_settings: dict[str, str], site: Site, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -110,7 +124,9 @@ def test_each_missing_right_is_named_with_its_resource(secured: SecuredKafka, si
         assert f"--operation {operation} --{resource.kind} {resource.name}" in line
         if resource.kind == "group":
             assert ended(site.start(**secrets)) == f"fraudstream: {line}"
-        secured.grant(user(site), {resource: (operation,)})
+            kafka_acls(secured, line.partition("kafka-acls.sh ")[2])
+        else:
+            secured.grant(user(site), {resource: (operation,)})
     assert read_facts(settings).partitions == 1
 
 
