@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, Protocol
 import aiokafka
 import faust
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.errors import IllegalStateError
+from aiokafka.errors import IllegalStateError, KafkaError
 from aiokafka.protocol.group import HeartbeatRequest, SyncGroupRequest
 from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
@@ -269,9 +269,17 @@ class SliceConsumer(driver.Consumer):  # type: ignore[misc]
         for tp, intake in wanted.items():
             await self._move(tp, intake)
         crowded = len(wanted) < len(active)
-        fetched = await self._getmany(
-            active_partitions=set(wanted), timeout=FETCH_TIMEOUT_CROWDED_S if crowded else FETCH_TIMEOUT_S
-        )
+        try:
+            fetched = await self._getmany(
+                active_partitions=set(wanted), timeout=FETCH_TIMEOUT_CROWDED_S if crowded else FETCH_TIMEOUT_S
+            )
+        except KafkaError as problem:
+            # Said by us in one line, not by Faust in a traceback.
+            if (refused := as_not_permitted(problem)) is None:
+                raise
+            self._owner.failed(refused)
+            await asyncio.sleep(FETCH_TIMEOUT_S)
+            return
         for tp, intake in wanted.items():
             if tp not in fetched and (arrived := await self._hole(tp, intake)) is not None:
                 yield tp, self._slice_message(tp, arrived)

@@ -130,10 +130,14 @@ def test_each_missing_right_is_named_with_its_resource(secured: SecuredKafka, si
     assert read_facts(settings).partitions == 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "operation"),
+    [("topic", "decisions", "Write"), ("topic", "input", "Read"), ("group", "", "Read")],
+)
 def test_a_right_that_is_taken_away_while_it_runs_ends_the_worker_with_77(
-    secured: SecuredKafka, site: Site
+    secured: SecuredKafka, site: Site, kind: str, name: str, operation: str
 ) -> None:
-    """It does not go on without its alerts, and does not loop."""
+    """It does not go on without its decisions, and does not loop."""
     secrets = secured.add_user(user(site))
     settings = settings_of(site)
     secured.grant(user(site), worker_rights(settings))
@@ -141,10 +145,13 @@ def test_a_right_that_is_taken_away_while_it_runs_ends_the_worker_with_77(
     feed = Feed(site)
     feed.send(traffic(100, 72))
     worker.wait_decided(100)
-    decisions = Resource("topic", settings.topics.decisions)
-    secured.revoke(user(site), {decisions: ("Write",)})
+    about = Resource(kind, getattr(settings.topics, name) if name else settings.app_id)
+    gone: tuple[str, ...] = (operation,)
+    if kind == "group":
+        gone = ("Read", "Describe")
+    secured.revoke(user(site), {about: gone})
     feed.send(traffic(50, 73))
-    assert f"topic `{decisions.name}`" in ended(worker)
+    assert str(about) in ended(worker)
 
 
 def test_strangers_are_told_why_they_are_not_let_in(
