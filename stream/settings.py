@@ -159,12 +159,8 @@ class Settings:
         "or newer with the broker's certificate and host name checked; that cannot be switched off.",
         choices=("PLAINTEXT", "SSL", "SASL_SSL"),
     )
-    ssl_ca_file: str = setting(
-        "", "Security", "PEM file of the authorities that sign brokers. Empty: those of the system."
-    )
-    ssl_certificate_file: str = setting(
-        "", "Security", "PEM file of the client's certificate with its chain, for mutual TLS."
-    )
+    ssl_ca_file: str = setting("", "Security", "PEM file of who signs brokers. Empty: those of the system.")
+    ssl_certificate_file: str = setting("", "Security", "PEM file of the client's certificate and its chain.")
     ssl_key_file: str = setting("", "Security", "PEM file of the client certificate's key.")
     ssl_key_password_file: str = setting(
         "", "Security", "File whose one line is the password of the key. Empty: the key has none."
