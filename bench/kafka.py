@@ -16,7 +16,6 @@ from rich.progress import Progress
 from fraudstream.bench import core, openloop
 from fraudstream.bench.processes import Process, running_echo, running_worker, temporary_home, write_rules
 from fraudstream.bench.report import Table
-from fraudstream.bench.traffic.generate import generate
 from fraudstream.bench.workloads import Workload
 from fraudstream.stream.errors import FraudstreamError
 from fraudstream.stream.localkafka import LocalKafka
@@ -186,7 +185,7 @@ def run_drains(bench: Bench, records: int, rounds: int) -> tuple[list[Table], di
 
 def _records(workload: Workload, count: int) -> Iterator[tuple[bytes, bytes]]:
     """Yield (key, value) with event times of the sender's clock left open (see :func:`_stamped`)."""
-    for chunk in generate(count, seed=workload.seed, start_ms=core.START_MS, accounts=workload.accounts):
+    for chunk in workload.traffic(count):
         yield from zip(chunk.keys, chunk.values, strict=True)
 
 
@@ -269,10 +268,12 @@ def _first_answer(bench: Bench, process: Process, source: str, target: str) -> N
 
 
 @contextmanager
-def with_broker(workload: Workload) -> Iterator[Bench]:
+def with_broker(workload: Workload, resolution: str) -> Iterator[Bench]:
     """Run a broker and write the workload's files."""
     with temporary_home() as home, LocalKafka() as kafka:
-        rules = write_rules(workload.files(), home / "rules")
+        rules = write_rules(workload.files(resolution), home / "rules")
         model = home / "champion.json"
+        if workload.model is None:
+            raise FraudstreamError(f"{workload.id} has no champion yet, which a worker needs: run `core`")
         model.write_bytes(workload.model())
         yield Bench(workload, kafka.bootstrap, home, rules, model)

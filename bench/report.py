@@ -13,6 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from fraudstream.bench.chart import Chart
+
 REPORTS = Path(__file__).resolve().parent / "reports"
 PACKAGES = ("aiokafka", "confluent-kafka", "faust-streaming", "numba", "numpy", "orjson", "river")
 
@@ -88,8 +90,9 @@ def write(
     tables: Sequence[Table],
     data: Mapping[str, Any],
     directory: Path = REPORTS,
+    charts: Sequence[Chart] = (),
 ) -> tuple[Path, Path]:
-    """Write the report and return the paths of its JSON and Markdown files."""
+    """Write the report and return the paths of its JSON and Markdown files; charts lie beside them."""
     env = environment()
     directory.mkdir(parents=True, exist_ok=True)
     stem = f"{env['date'][:10]}-{env['commit']}-{suite}"
@@ -112,5 +115,10 @@ def write(
         "Parameters: " + ", ".join(f"{k} = {v}" for k, v in parameters.items()) + ".",
         "",
     ]
-    md_path.write_text("\n".join(head) + "\n" + "\n".join(table.markdown() for table in tables))
+    parts = [table.markdown() for table in tables]
+    for chart in charts:
+        picture = directory / f"{stem}-{chart.name}.svg"
+        picture.write_text(chart.svg())
+        parts.append(f"![{chart.title}]({picture.name})\n")
+    md_path.write_text("\n".join(head) + "\n" + "\n".join(parts))
     return json_path, md_path

@@ -165,6 +165,7 @@ class Agg(StrEnum):
     LAST = "last"
     SINCE_FIRST = "since_first"
     SINCE_LAST = "since_last"
+    EWMA = "ewma"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +179,10 @@ class Feature:
     of: tuple[str, ...] = ()
     """Field names: one for sum to distinct, any number for first/last, none for count and since_*."""
     window_ms: int | None = None
+    resolution_ms: int = 0
+    """Panes of this length, aligned to the epoch, carry the window's beginning; 0: exact to the event."""
+    half_life_ms: int = 0
+    """``ewma``: age at which an event weighs half."""
     where: int | None = None
     """Index into ``FeatureSet.filters``."""
     exclude_current: bool = False
@@ -197,6 +202,8 @@ class TimeSettings:
     max_skew_ms: int = 60_000
     dedup_ms: int = 86_400_000
     max_events_per_key: int = 100_000
+    max_state_bytes: int = 0
+    """Accounted size of a partition's windows at which the longest idle keys leave; 0: no bound."""
     trust_create_time: bool = False
 
 

@@ -93,19 +93,29 @@ def check_unused_lists(declared: Declared, findings: Findings) -> None:
 
 
 def check_unused_features(declared: Declared, findings: Findings) -> None:
-    """Warn about features that nothing reads; families are meant to be wider than what is read today."""
+    """Warn about features that nothing reads, and about families of which nothing is read.
+
+    A family is meant to be wider than what is read today.
+    """
     if findings.failed or not declared.complete:
         return
     used = {slot.name for rule in declared.rules for slot in rule.reads} | (
         declared.model_inputs or frozenset()
     )
+    families: dict[str, tuple[ScalarNode, bool]] = {}
     for feature in declared.features.feature_set.features:
-        outputs = {slot.name for slot in feature.outputs}
-        if feature.name not in declared.features.families and not outputs & used:
-            place = declared.features.places[feature.name]
+        place = declared.features.places[feature.name]
+        is_read = not used.isdisjoint({slot.name for slot in feature.outputs})
+        if feature.name in declared.features.families:
+            families[place.text] = place, is_read or families.get(place.text, (place, False))[1]
+        elif not is_read:
             findings.warning(
                 place, "unused-feature", f"no rule reads the feature `{feature.name}`", "remove it"
             )
+    for name, (place, is_read) in families.items():
+        if not is_read:
+            message = f"no rule reads any feature of the family `{name}`"
+            findings.warning(place, "unused-feature", message, "remove it")
 
 
 def check_unused_parts(declared: Declared, findings: Findings) -> None:

@@ -39,6 +39,7 @@ _AGGREGATES = {
     Agg.LAST: "{} of the last event",
     Agg.SINCE_FIRST: "time since the first event",
     Agg.SINCE_LAST: "time since the last event",
+    Agg.EWMA: "moving average of {}",
 }
 
 
@@ -63,6 +64,10 @@ def describe_feature(declared: Declared, feature: Feature, output: int | None = 
     text += f" with the same {' and '.join(feature.key)}"
     if feature.window_ms is not None:
         text += f" in the last {duration_text(feature.window_ms)}"
+    if feature.resolution_ms:
+        text += f" (and up to {duration_text(feature.resolution_ms)} more)"
+    if feature.half_life_ms:
+        text += f", in which an event weighs half after {duration_text(feature.half_life_ms)}"
     if feature.where is not None:
         tree = declared.features.filters[feature.where].node
         scope = declared.features.scope

@@ -24,16 +24,19 @@ WINDOW_MS_MAX = 400 * DAY_MS
 EXACT_MS_MAX = DAY_MS
 FEATURES_MAX = 5_000
 KEY_FIELDS_MAX = 4
+STATE_BYTES_MIN = 1 << 20
+EVENTS_PER_KEY_MAX = 1 << 22
 KEY_TYPES = (Type.ID, Type.CATEGORY, Type.COUNTRY, Type.ENUM, Type.INTEGER, Type.DATE)
 
-LATER = ("ewma",)
-"""Aggregates of the language that this version does not compute yet."""
 SUMMED = (Agg.SUM, Agg.MEAN, Agg.STD, Agg.MIN, Agg.MAX)
 """Aggregates of one number."""
 POINTS = (Agg.FIRST, Agg.LAST)
 SINCE = (Agg.SINCE_FIRST, Agg.SINCE_LAST)
 WINDOWED = (Agg.COUNT, Agg.DISTINCT, *SUMMED)
 """Aggregates that need a window."""
+PANE_MS_HOUR, PANE_MS_DAY = HOUR_MS, DAY_MS
+DAILY_FROM_MS = 12 * DAY_MS
+"""Windows beyond 24 hours have panes of an hour, beyond this panes of a day."""
 _SUMMED_TYPES = (Type.MONEY, Type.DURATION, Type.INTEGER, Type.NUMBER)
 
 
@@ -111,6 +114,8 @@ class _Builder:
             "key": list(feature.key),
             "of": list(feature.of),
             "window_ms": feature.window_ms,
+            "resolution_ms": feature.resolution_ms,
+            "half_life_ms": feature.half_life_ms,
             "where": None if where is None else where.text,
             "exclude_current": feature.exclude_current,
             "min_count": feature.min_count,
@@ -176,7 +181,10 @@ def _read_time(section: Section | None, findings: Findings) -> TimeSettings:
         allowed_lateness_ms=lateness or 0,
         max_skew_ms=skew or 0,
         dedup_ms=dedup or 0,
-        max_events_per_key=section.integer("max_events_per_key", 1, 10_000_000, base.max_events_per_key),
+        max_events_per_key=section.integer(
+            "max_events_per_key", 1, EVENTS_PER_KEY_MAX, base.max_events_per_key
+        ),
+        max_state_bytes=section.integer("max_state_bytes", STATE_BYTES_MIN, 1 << 44, base.max_state_bytes),
         trust_create_time=section.boolean("trust_create_time"),
     )
     if time.dedup_ms < time.allowed_lateness_ms:
@@ -189,10 +197,6 @@ def _read_time(section: Section | None, findings: Findings) -> TimeSettings:
 
 
 def _read_feature(builder: _Builder, name: str, place: ScalarNode, section: Section) -> None:
-    given = section.scalar("agg")
-    if given is not None and given.text in LATER:
-        builder.findings.error(given, f"`{given.text}` is not supported yet", "remove the feature")
-        return
     agg = section.choice("agg", AGGREGATES, "")
     where = builder.where(section.scalar("where"))
     key = _key_fields(builder, section)
@@ -211,7 +215,9 @@ def _read_feature(builder: _Builder, name: str, place: ScalarNode, section: Sect
         return
     if not _check_options(builder, section, (kind,)) or not _check_window(builder, section, kind, window):
         return
-    builder.add(_feature(section, name, kind, key, of, window), of, where, place)
+    resolution = _resolution(builder, section, window, every=True)
+    if resolution is not None:
+        builder.add(_feature(section, name, kind, key, of, window, resolution), of, where, place)
 
 
 def _read_family(builder: _Builder, name: str, place: ScalarNode, section: Section) -> None:
@@ -219,9 +225,7 @@ def _read_family(builder: _Builder, name: str, place: ScalarNode, section: Secti
     allowed = tuple(item.value for item in WINDOWED)
     kinds: list[Agg] = []
     for node in section.words("agg"):
-        if node.text in LATER:
-            findings.error(node, f"`{node.text}` is not supported yet", "remove it")
-        elif node.text in AGGREGATES and node.text not in allowed:
+        if node.text in AGGREGATES and node.text not in allowed:
             findings.error(node, f"`{node.text}` can not be in a family", "declare it under `features`")
         elif shapes.choice(node, "an item of `agg`", allowed, findings) is not None:
             kinds.append(Agg(node.text))
@@ -253,13 +257,22 @@ def _read_family(builder: _Builder, name: str, place: ScalarNode, section: Secti
                 full = f"{name}_{kind.value}{label}_{node.text}"
                 if shapes.NAME.fullmatch(full) is None or len(full) > shapes.NAME_CHARS_MAX:
                     findings.error(place, f"{quoted(full)} is not a name", "use shorter words")
-                elif _check_window(builder, section, kind, window, node):
+                    continue
+                resolution = _resolution(builder, section, window, every=False)
+                if resolution is not None:
                     fields = () if kind is Agg.COUNT else of
-                    builder.add(_feature(section, full, kind, key, fields, window), fields, where, place)
+                    feature = _feature(section, full, kind, key, fields, window, resolution)
+                    builder.add(feature, fields, where, place)
 
 
 def _feature(
-    section: Section, name: str, kind: Agg, key: tuple[str, ...], of: tuple[Field, ...], window: int | None
+    section: Section,
+    name: str,
+    kind: Agg,
+    key: tuple[str, ...],
+    of: tuple[Field, ...],
+    window: int | None,
+    resolution: int,
 ) -> Feature:
     exclude = section.choice("current", ("include", "exclude"), "include") == "exclude" or kind in SINCE
     return Feature(
@@ -268,6 +281,10 @@ def _feature(
         key=key,
         of=tuple(field.name for field in of),
         window_ms=window,
+        resolution_ms=resolution,
+        half_life_ms=(section.duration("half_life", SECOND_MS, WINDOW_MS_MAX, None) or 0)
+        if kind is Agg.EWMA
+        else 0,
         exclude_current=exclude,
         min_count=section.integer("min_count", 1, 100_000, 0),
         max_distinct=section.integer("max", 1, 10_000, 0) if kind is Agg.DISTINCT else 0,
@@ -338,10 +355,10 @@ def _of_problem(kind: Agg, field: Field) -> tuple[str, str]:
             f"`{field.name}` is kept in its own currency and can not be aggregated",
             "use a converted amount",
         )
-    if kind in SUMMED and field.type not in _SUMMED_TYPES:
+    if kind in (*SUMMED, Agg.EWMA) and field.type not in _SUMMED_TYPES:
         expected = ", ".join(f"`{item}`" for item in _SUMMED_TYPES)
         return f"`{kind}` of `{field.name}`, which is `{field.type}`", f"expected {expected}"
-    if kind in SUMMED and field.type is Type.NUMBER and not field.decimals:
+    if kind in (*SUMMED, Agg.EWMA) and field.type is Type.NUMBER and not field.decimals:
         return f"`{field.name}` is a number without `decimals`", "say in schema.yaml how many digits count"
     if kind is Agg.DISTINCT and field.type is Type.GEO:
         return f"`distinct` of `{field.name}`, which is `geo`", "count a city or country"
@@ -357,6 +374,10 @@ def _check_options(builder: _Builder, section: Section, kinds: tuple[Agg, ...]) 
         )
     if section.has("max") and Agg.DISTINCT not in kinds:
         findings.error(section.key("max"), "`max` belongs to `distinct`", "remove it")
+    if Agg.EWMA in kinds and section.node("half_life") is None:
+        findings.error(section.source, "`ewma` needs `half_life`", "the age at which an event weighs half")
+    if section.has("half_life") and Agg.EWMA not in kinds:
+        findings.error(section.key("half_life"), "`half_life` belongs to `ewma`", "remove it")
     since = [kind for kind in kinds if kind in SINCE]
     if since and section.choice("current", ("include", "exclude"), "exclude") == "include":
         findings.error(
@@ -365,26 +386,42 @@ def _check_options(builder: _Builder, section: Section, kinds: tuple[Agg, ...]) 
     return len(findings.items) == before
 
 
-def _check_window(
-    builder: _Builder, section: Section, kind: Agg, window: int | None, node: ScalarNode | None = None
-) -> bool:
+def _check_window(builder: _Builder, section: Section, kind: Agg, window: int | None) -> bool:
     findings = builder.findings
-    if window is None:
-        if section.node("window") is not None:
-            return False
-        if kind in WINDOWED:
-            findings.error(section.source, f"`{kind}` needs `window`", "e.g. `window: 24h`")
-            return False
-        return True
-    given = section.scalar("resolution")
-    if given is not None and given.text != "exact":
+    if window is None and section.node("window") is not None:
+        return False
+    if window is None and kind in WINDOWED:
+        findings.error(section.source, f"`{kind}` needs `window`", "e.g. `window: 24h`")
+        return False
+    if window is not None and kind is Agg.EWMA:
         findings.error(
-            given, f"`resolution` was {quoted(given.text)}", "only `exact` is possible until panes exist"
+            section.key("window"), "`ewma` has no `window`", "`half_life` says how long it remembers"
         )
         return False
-    if window > EXACT_MS_MAX and given is None:
-        where = node or section.key("window")
-        hint = "add `resolution: exact`, the only one until panes exist"
-        findings.error(where, f"the window {shapes.duration_text(window)} is longer than 24h", hint)
-        return False
     return True
+
+
+def _resolution(builder: _Builder, section: Section, window: int | None, *, every: bool) -> int | None:
+    """Return the length of a window's panes, 0 for exact, None for an error.
+
+    ``every``: a given resolution holds for windows of any length; a family's only for those over 24 hours.
+    """
+    given = section.scalar("resolution")
+    if window is None or (window <= EXACT_MS_MAX and (given is None or not every)):
+        return 0
+    if given is None:
+        return PANE_MS_HOUR if window <= DAILY_FROM_MS else PANE_MS_DAY
+    if given.text == "exact":
+        return 0
+    pane = shapes.duration(given, "`resolution`", SECOND_MS, DAY_MS, builder.findings)
+    if pane is None:
+        return None
+    if pane % SECOND_MS or (HOUR_MS % pane and (pane % HOUR_MS or DAY_MS % pane)) or pane > window:
+        builder.findings.error(
+            given,
+            f"`resolution` was {quoted(given.text)}",
+            "expected `exact`, whole seconds that divide 1h (`15m`) or whole hours that divide 1d (`6h`), "
+            "at most the window",
+        )
+        return None
+    return pane

@@ -51,7 +51,7 @@ def feature_slots(name: str, agg: Agg, of: tuple[Field, ...], column: int) -> tu
             column += kind.width
         return tuple(out)
     kind = of[0].type
-    smooth = agg in (Agg.MEAN, Agg.STD)
+    smooth = agg in (Agg.MEAN, Agg.STD, Agg.EWMA)
     if kind is Type.NUMBER or (kind is Type.INTEGER and smooth):
         return (Slot(name, Type.NUMBER, "f", Source.FEATURE, column, (), of[0].decimals),)
     return (Slot(name, kind, "f" if smooth else "i", Source.FEATURE, column),)

@@ -90,10 +90,16 @@ TIME = Shape(
         "allowed_lateness": Key("How far an event may be behind the newest and still count.", DURATION),
         "max_skew": Key("How far an event may be ahead of its Kafka timestamp.", DURATION),
         "dedup": Key("How long a transaction id is remembered; at least `allowed_lateness`.", DURATION),
-        "max_events_per_key": Key("Events kept per key.", _whole(1, 10_000_000)),
+        "max_events_per_key": Key(
+            "Events kept one by one per key; older ones are folded into panes of a minute.",
+            _whole(1, 4_194_304),
+        ),
+        "max_state_bytes": Key(
+            "Size of a partition's windows at which idle keys leave (100 B a key, 64 B an event).",
+            _whole(1 << 20, 1 << 44),
+        ),
         "trust_create_time": Key("Accept producers' timestamps (CreateTime) on the input topic.", BOOLEAN),
     },
-    frozenset({"max_state_bytes"}),
 )
 FEATURE = Shape(
     "a feature",
@@ -108,9 +114,13 @@ FEATURE = Shape(
         "current": Key("Whether the event itself counts.", _one_of("include", "exclude")),
         "min_count": Key("With fewer events the value is missing.", _whole(1, 100_000)),
         "max": Key("Highest count of `distinct`.", _whole(1, 10_000)),
-        "resolution": Key("Exact to the event; needed beyond 24 hours.", _one_of("exact")),
+        "half_life": Key("`ewma`: the age at which an event weighs half.", DURATION),
+        "resolution": Key(
+            "Length of the panes in which the window's beginning moves, or `exact`; by default `exact` up to "
+            "24 hours, `1h` up to 12 days, `1d` beyond.",
+            Either((_one_of("exact"), DURATION)),
+        ),
     },
-    frozenset({"half_life"}),
 )
 FAMILY = Shape(
     "a family",
@@ -121,7 +131,6 @@ FAMILY = Shape(
         "window": Key("Windows.", Listed(DURATION, or_one=True)),
         "where": Key("Named conditions: one feature for each.", Mapped(EXPRESSION)),
     },
-    FEATURE.later,
 )
 FEATURES = _document(
     "Features",

@@ -1,7 +1,9 @@
 """What is visible of the windows, in and out: the common ground of snapshots and state hashes.
 
-What is written depends on the events only: events that no row can see any more are folded or left out here,
-whether or not they have been pruned from memory yet.
+A key is ``EXPORT`` words (``X_*``) and behind them its frozen records, the columns of its kept events, its
+panes (their word, own sums, extremes, records) and the lists of values last seen in them. What is written
+depends on the events only: those that no row can see any more have left before, whether or not their key
+was touched since.
 """
 
 from __future__ import annotations
@@ -12,126 +14,239 @@ from numba import njit
 from fraudstream.stream.windows import layout as at
 from fraudstream.stream.windows.kernel_bits import pointer
 from fraudstream.stream.windows.kernel_keys import add_key
+from fraudstream.stream.windows.kernel_panes import (
+    build_levels,
+    due,
+    levels_of,
+    pane_capacity,
+    prefix_of,
+    records_of,
+    seen_in_panes,
+    settle,
+    take_panes,
+)
 from fraudstream.stream.windows.kernel_segments import prune, size_class_of, take_segment
-from fraudstream.stream.windows.kernel_summary import extend_list
+from fraudstream.stream.windows.kernel_summary import extend_list, start_averages
 
 _LOW32 = np.int64(0xFFFFFFFF)
 _LOW8 = np.int64(0xFF)
 
-X_KIND = 0
-X_LOW = 1
-X_HIGH = 2
-X_EVENTS = 3
-X_DROPPED = 4
-X_LAST = 5
-EXPORT = 6
-
-
-@njit(cache=True, nogil=True)
-def count_visible(memory, plan, watermark):  # type: ignore[no-untyped-def]
-    """Return (keys, words of frozen and events) that are visible; invisible events leave memory."""
-    m, p = pointer(memory), pointer(plan)
-    keys, words = np.int64(0), np.int64(0)
-    for number in range(m[at.C_USED]):
-        header = m[at.C_HEADERS] + number * at.HEADER
-        if not visible(m, p, header, watermark):
-            continue
-        q = at.P_RECORDS + (m[header + at.H_META] >> 8) * at.KIND
-        kept = (m[header + at.H_SPAN] & _LOW32) - (m[header + at.H_SPAN] >> 32)
-        keys += 1
-        words += p[q + at.K_FROZEN_WORDS] + kept * p[q + at.K_WORDS]
-    return keys, words
+X_WORDS = 0  # of the whole record, these included
+X_KIND = 1
+X_LOW = 2
+X_HIGH = 3
+X_LAST = 4
+X_EVENTS = 5
+X_PANES = 6
+X_FOLDED = 7  # end of the newest minute that holds an event beyond max_events_per_key
+EXPORT = 8
 
 
 @njit(cache=True, nogil=True)
 def visible(m, p, header, watermark):  # type: ignore[no-untyped-def]
-    """Prune a key and return whether anything of it can still be seen."""
+    """Let go what cannot be seen any more of a key; return the words of its record, 0: nothing is left."""
     meta = m[header + at.H_META]
     if meta < 0 or m[header + at.H_BASE] < 0:
-        return False
+        return np.int64(0)
     q = at.P_RECORDS + (meta >> 8) * at.KIND
     if m[header + at.H_LAST] < watermark - p[q + at.K_LIFE]:
-        return False
-    if prune(m, p, q, header, watermark - p[q + at.K_RETAIN]) > 0:
-        return True
+        return np.int64(0)
+    panes = m[header + at.H_PANES]
+    if panes != 0 and m[panes + at.B_SETTLE] <= watermark:
+        settle(m, p, q, header, watermark)
+        panes = m[header + at.H_PANES]
+    kept = prune(m, p, q, header, watermark - p[q + at.K_RETAIN])
+    seen = kept > 0 or panes != 0
     for number in range(p[q + at.K_FROZEN_COUNT]):
-        z = p[q + at.K_FROZENS] + number * at.FROZEN
-        if m[m[header + at.H_BASE] + p[z + at.Z_OFFSET]] > 0:
-            return True
-    return False
+        a = p[p[q + at.K_FROZENS] + number]
+        seen = seen or m[m[header + at.H_BASE] + p[a + at.A_FROZEN]] > 0
+    if not seen:
+        return np.int64(0)
+    words = EXPORT + p[q + at.K_FROZEN_WORDS] + kept * p[q + at.K_WORDS]
+    if panes != 0:
+        lo, hi = m[panes + at.B_SPAN] >> 32, m[panes + at.B_SPAN] & _LOW32
+        words += (hi - lo) * pane_words(p, q)
+        capacity = pane_capacity(m, panes)
+        for number in range(p[q + at.K_LISTS]):
+            words += 1 + 2 * m[seen_in_panes(p, q, panes, capacity, number)]
+    return words
 
 
 @njit(cache=True, nogil=True)
-def list_visible(memory, plan, watermark, numbers, keys):  # type: ignore[no-untyped-def]
-    """Fill ``numbers`` (int64 [k]) with header numbers and ``keys`` (int64 [k, EXPORT])."""
+def pane_words(p, q):  # type: ignore[no-untyped-def]
+    """Return the words of one pane in a record."""
+    return 1 + p[q + at.K_PREFIX_WORDS] + p[q + at.K_LEVEL_WORDS] + p[q + at.K_POSITION_WORDS]
+
+
+@njit(cache=True, nogil=True)
+def measure(memory, plan, watermark):  # type: ignore[no-untyped-def]
+    """Return (keys, words) of everything visible."""
     m, p = pointer(memory), pointer(plan)
-    k = 0
+    keys, words = np.int64(0), np.int64(0)
+    for number in range(m[at.C_USED]):
+        more = visible(m, p, m[at.C_HEADERS] + number * at.HEADER, watermark)
+        if more > 0:
+            keys += 1
+            words += more
+    return keys, words
+
+
+@njit(cache=True, nogil=True)
+def export(memory, plan, watermark, out, begins):  # type: ignore[no-untyped-def]
+    """Write everything visible to ``out``, and to ``begins`` where each key's record begins."""
+    m, p = pointer(memory), pointer(plan)
+    k, target = 0, np.int64(0)
     for number in range(m[at.C_USED]):
         header = m[at.C_HEADERS] + number * at.HEADER
-        if not visible(m, p, header, watermark):
-            continue
-        kind = m[header + at.H_META] >> 8
-        q = at.P_RECORDS + kind * at.KIND
-        dropped = m[header + at.H_DROPPED]
-        numbers[k] = number
-        keys[k, X_KIND], keys[k, X_LOW], keys[k, X_HIGH] = kind, m[header + at.H_LOW], m[header + at.H_HIGH]
-        keys[k, X_EVENTS] = (m[header + at.H_SPAN] & _LOW32) - (m[header + at.H_SPAN] >> 32)
-        keys[k, X_DROPPED] = dropped if dropped > watermark - p[q + at.K_RETAIN] else at.NEVER
-        keys[k, X_LAST] = m[header + at.H_LAST]
-        k += 1
+        words = visible(m, p, header, watermark)
+        if words > 0:
+            begins[k] = target
+            k += 1
+            write_key(m, p, header, words, out, target)
+            target += words
 
 
 @njit(cache=True, nogil=True)
-def write_events(memory, plan, numbers, out):  # type: ignore[no-untyped-def]
-    """Write frozen words and event columns of the listed headers, one key after the other."""
-    m, p = pointer(memory), pointer(plan)
-    target = 0
-    for k in range(len(numbers)):
-        header = m[at.C_HEADERS] + numbers[k] * at.HEADER
-        meta = m[header + at.H_META]
-        q = at.P_RECORDS + (meta >> 8) * at.KIND
-        base = m[header + at.H_BASE]
-        capacity = at.CAPACITY_MIN << (meta & _LOW8)
-        lo, hi = m[header + at.H_SPAN] >> 32, m[header + at.H_SPAN] & _LOW32
-        frozen = p[q + at.K_FROZEN_WORDS]
-        for i in range(frozen):
-            out[target] = m[base + i]
+def write_key(m, p, header, words, out, target):  # type: ignore[no-untyped-def]
+    """Write the record of a key, which ``visible`` said has so many words."""
+    kind = m[header + at.H_META] >> 8
+    q = at.P_RECORDS + kind * at.KIND
+    base, panes = m[header + at.H_BASE], m[header + at.H_PANES]
+    capacity = at.CAPACITY_MIN << (m[header + at.H_META] & _LOW8)
+    lo, hi = m[header + at.H_SPAN] >> 32, m[header + at.H_SPAN] & _LOW32
+    out[target + X_WORDS], out[target + X_KIND] = words, kind
+    out[target + X_LOW], out[target + X_HIGH] = m[header + at.H_LOW], m[header + at.H_HIGH]
+    out[target + X_LAST], out[target + X_EVENTS] = m[header + at.H_LAST], hi - lo
+    out[target + X_PANES], out[target + X_FOLDED] = 0, at.NEVER
+    head, frozen = target, p[q + at.K_FROZEN_WORDS]
+    target += EXPORT
+    for i in range(frozen):
+        out[target] = m[base + i]
+        target += 1
+    for word in range(p[q + at.K_WORDS]):
+        begin = base + frozen + word * capacity
+        for i in range(begin + lo, begin + hi):
+            out[target] = m[i]
             target += 1
-        for word in range(p[q + at.K_WORDS]):
-            begin = base + frozen + word * capacity
-            for i in range(begin + lo, begin + hi):
-                out[target] = m[i]
-                target += 1
+    if panes != 0:
+        out[head + X_PANES] = (m[panes + at.B_SPAN] & _LOW32) - (m[panes + at.B_SPAN] >> 32)
+        out[head + X_FOLDED] = m[panes + at.B_FOLDED]
+        write_panes(m, p, q, panes, out, target)
 
 
 @njit(cache=True, nogil=True)
-def restore_keys(memory, plan, keys, words):  # type: ignore[no-untyped-def]
-    """Rebuild keys from what ``list_visible`` and ``write_events`` wrote. False: memory exhausted."""
+def write_panes(m, p, q, panes, out, target):  # type: ignore[no-untyped-def]
+    """Write panes and value lists."""
+    lo, hi, capacity = m[panes + at.B_SPAN] >> 32, m[panes + at.B_SPAN] & _LOW32, pane_capacity(m, panes)
+    width, extremes, words = p[q + at.K_PREFIX_WORDS], p[q + at.K_LEVEL_WORDS], p[q + at.K_POSITION_WORDS]
+    prefix, levels, records = (
+        prefix_of(panes, capacity),
+        levels_of(p, q, panes, capacity),
+        records_of(p, q, panes, capacity),
+    )
+    for i in range(lo, hi):
+        out[target] = m[panes + at.PANE_HEAD + i]
+        target += 1
+        for j in range(width):
+            out[target + j] = m[prefix + (i + 1) * width + j] - m[prefix + i * width + j]
+        target += width
+        for j in range(extremes):
+            out[target + j] = m[levels + i * extremes + j]
+        target += extremes
+        for j in range(words):
+            out[target + j] = m[records + i * words + j]
+        target += words
+    for number in range(p[q + at.K_LISTS]):
+        listed = seen_in_panes(p, q, panes, capacity, number)
+        for j in range(1 + 2 * m[listed]):
+            out[target] = m[listed + j]
+            target += 1
+
+
+@njit(cache=True, nogil=True)
+def count_keys(words):  # type: ignore[no-untyped-def]
+    """Return how many records ``export`` wrote."""
+    keys, source = np.int64(0), np.int64(0)
+    while source < len(words):
+        keys += 1
+        source += words[source + X_WORDS]
+    return keys
+
+
+@njit(cache=True, nogil=True)
+def restore_keys(memory, plan, words):  # type: ignore[no-untyped-def]
+    """Rebuild keys from what ``export`` wrote. False: memory exhausted."""
     m, p = pointer(memory), pointer(plan)
     source = 0
-    for k in range(len(keys)):
-        kind, kept = keys[k, X_KIND], keys[k, X_EVENTS]
+    while source < len(words):
+        kind, kept = words[source + X_KIND], words[source + X_EVENTS]
         q = at.P_RECORDS + kind * at.KIND
         size_class = size_class_of(kept)
         capacity = at.CAPACITY_MIN << size_class
-        header = add_key(m, kind, keys[k, X_LOW], keys[k, X_HIGH])
+        header = add_key(m, kind, words[source + X_LOW], words[source + X_HIGH])
         base = take_segment(m, p, q, kind, size_class) if header >= 0 else np.int64(-1)
         if base < 0:
             return False
         m[header + at.H_BASE] = base
         m[header + at.H_META] = (kind << 8) | size_class
         m[header + at.H_SPAN] = kept
-        m[header + at.H_DROPPED], m[header + at.H_LAST] = keys[k, X_DROPPED], keys[k, X_LAST]
-        frozen = p[q + at.K_FROZEN_WORDS]
+        m[header + at.H_LAST] = words[source + X_LAST]
+        m[at.C_EVENTS] += kept
+        frozen, at_word = p[q + at.K_FROZEN_WORDS], source + EXPORT
         for i in range(frozen):
-            m[base + i] = words[source]
-            source += 1
+            m[base + i] = words[at_word]
+            at_word += 1
         for word in range(p[q + at.K_WORDS]):
             begin = base + frozen + word * capacity
             for i in range(kept):
-                m[begin + i] = words[source]
-                source += 1
-        if capacity >= p[at.P_LARGE] and p[q + at.K_LISTS] > 0:
-            for i in range(kept):
-                extend_list(m, p, q, base, capacity, i)
+                m[begin + i] = words[at_word]
+                at_word += 1
+        if capacity >= p[at.P_LARGE]:
+            start_averages(m, p, q, base, capacity)
+            if p[q + at.K_LISTS] > 0:
+                for i in range(kept):
+                    extend_list(m, p, q, base, capacity, i)
+        if words[source + X_PANES] > 0 and not restore_panes(m, p, q, header, words, source, at_word):
+            return False
+        source += words[source + X_WORDS]
+    return True
+
+
+@njit(cache=True, nogil=True)
+def restore_panes(m, p, q, header, words, source, at_word):  # type: ignore[no-untyped-def]
+    """Rebuild the panes of a key. False: memory exhausted."""
+    count = words[source + X_PANES]
+    size_class = max(size_class_of(count), at.PANE_CLASS_MIN)
+    panes = take_panes(m, p, q, m[header + at.H_META] >> 8, size_class)
+    if panes < 0:
+        return False
+    m[header + at.H_PANES] = panes
+    m[panes + at.B_SPAN], m[panes + at.B_FOLDED] = count, words[source + X_FOLDED]
+    m[at.C_PANES] += count
+    capacity = pane_capacity(m, panes)
+    width, extremes, record = p[q + at.K_PREFIX_WORDS], p[q + at.K_LEVEL_WORDS], p[q + at.K_POSITION_WORDS]
+    prefix, levels, records = (
+        prefix_of(panes, capacity),
+        levels_of(p, q, panes, capacity),
+        records_of(p, q, panes, capacity),
+    )
+    for i in range(count):
+        m[panes + at.PANE_HEAD + i] = words[at_word]
+        at_word += 1
+        for j in range(width):
+            m[prefix + (i + 1) * width + j] = m[prefix + i * width + j] + words[at_word + j]
+        at_word += width
+        for j in range(extremes):
+            m[levels + i * extremes + j] = words[at_word + j]
+        at_word += extremes
+        for j in range(record):
+            m[records + i * record + j] = words[at_word + j]
+        at_word += record
+        m[panes + at.B_SETTLE] = min(m[panes + at.B_SETTLE], due(m, p, q, panes, i))
+    for number in range(p[q + at.K_LISTS]):
+        listed = seen_in_panes(p, q, panes, capacity, number)
+        for j in range(1 + 2 * words[at_word]):
+            m[listed + j] = words[at_word + j]
+        at_word += 1 + 2 * words[at_word]
+    build_levels(m, p, q, panes, 0, count)
     return True

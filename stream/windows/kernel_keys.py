@@ -70,7 +70,7 @@ def add_key(m, kind, low, high):  # type: ignore[no-untyped-def]
     m[header + at.H_META] = kind << 8
     m[header + at.H_SPAN] = 0
     m[header + at.H_VALID] = 0
-    m[header + at.H_DROPPED] = at.NEVER
+    m[header + at.H_PANES] = 0
     m[header + at.H_LAST] = at.NEVER
     bits = mix31(low, high, kind)
     index, mask = m[at.C_INDEX], m[at.C_INDEX_MASK]

@@ -6,7 +6,8 @@ import numpy as np
 from numba import njit
 
 from fraudstream.stream.windows import layout as at
-from fraudstream.stream.windows.kernel_summary import extend_list, forget_value, summary_words
+from fraudstream.stream.windows.kernel_records import note_event
+from fraudstream.stream.windows.kernel_summary import extend_list, start_averages, summary_words
 
 _LOW32 = np.int64(0xFFFFFFFF)
 _LOW8 = np.int64(0xFF)
@@ -59,7 +60,7 @@ def take_segment(m, p, q, kind, size_class):  # type: ignore[no-untyped-def]
     """Return the address of a segment with no frozen events and an empty summary; -1: memory exhausted."""
     if size_class >= at.CLASSES:
         return np.int64(-1)
-    free = at.CONTROL + kind * at.KIND_STATE + 1 + size_class
+    free = at.CONTROL + kind * at.KIND_STATE + at.FREE_EVENTS + size_class
     base = m[free]
     if base != 0:
         m[free] = m[base]
@@ -101,33 +102,18 @@ def size_class_of(capacity):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def free_segment(m, kind, size_class, base):  # type: ignore[no-untyped-def]
     """Put a segment on the free list of its kind and size."""
-    free = at.CONTROL + kind * at.KIND_STATE + 1 + size_class
+    free = at.CONTROL + kind * at.KIND_STATE + at.FREE_EVENTS + size_class
     m[base] = m[free]
     m[free] = base
 
 
 @njit(cache=True, nogil=True)
 def freeze_event(m, p, q, base, capacity, i):  # type: ignore[no-untyped-def]
-    """Fold event i, which leaves its segment, into the first and last matches."""
+    """Take event i, which leaves its segment, into the records of features without a window."""
     column = base + p[q + at.K_FROZEN_WORDS]
-    time = m[column + i] >> at.TIME_SHIFT
     for number in range(p[q + at.K_FROZEN_COUNT]):
-        z = p[q + at.K_FROZENS] + number * at.FROZEN
-        shift = p[z + at.Z_SHIFT]
-        if shift >= 0 and (m[column + p[z + at.Z_FLAG] * capacity + i] >> shift) & 1 == 0:
-            continue
-        slot = base + p[z + at.Z_OFFSET]
-        payload, listed = p[z + at.Z_PAYLOAD_COUNT], p[z + at.Z_PAYLOAD]
-        # Of equal times the one already here is the earlier in log order.
-        if m[slot] == 0 or time < m[slot + 1]:
-            m[slot + 1] = time
-            for j in range(payload):
-                m[slot + at.FROZEN_HEAD + j] = m[column + p[listed + j] * capacity + i]
-        if m[slot] == 0 or time >= m[slot + 2]:
-            m[slot + 2] = time
-            for j in range(payload):
-                m[slot + at.FROZEN_HEAD + payload + j] = m[column + p[listed + j] * capacity + i]
-        m[slot] += 1
+        a = p[p[q + at.K_FROZENS] + number]
+        note_event(m, p, a, base + p[a + at.A_FROZEN], column, capacity, i)
 
 
 @njit(cache=True, nogil=True)
@@ -142,13 +128,14 @@ def prune(m, p, q, header, horizon):  # type: ignore[no-untyped-def]
         for i in range(lo, keep):
             freeze_event(m, p, q, base, capacity, i)
     m[header + at.H_SPAN] = (keep << 32) | hi
+    m[at.C_EVENTS] -= keep - lo
     return hi - keep
 
 
 @njit(cache=True, nogil=True)
-def make_room(m, p, q, header, horizon):  # type: ignore[no-untyped-def]
-    """Make room for one more event in a full segment: forget, slide, or move. False: memory exhausted."""
-    kept = prune(m, p, q, header, horizon)
+def make_room(m, p, q, header):  # type: ignore[no-untyped-def]
+    """Make room for one more event in a full segment: slide or move. False: memory exhausted."""
+    kept = (m[header + at.H_SPAN] & _LOW32) - (m[header + at.H_SPAN] >> 32)
     size_class = m[header + at.H_META] & _LOW8
     capacity = at.CAPACITY_MIN << size_class
     if kept * 4 > capacity * 3:
@@ -158,16 +145,25 @@ def make_room(m, p, q, header, horizon):  # type: ignore[no-untyped-def]
         smaller -= 1
     if smaller < size_class:
         return resize(m, p, q, header, smaller)
+    slide(m, p, q, header)
+    return True
+
+
+@njit(cache=True, nogil=True)
+def slide(m, p, q, header):  # type: ignore[no-untyped-def]
+    """Move the kept events to the beginning of their segment."""
     base = m[header + at.H_BASE]
-    lo = m[header + at.H_SPAN] >> 32
+    capacity = at.CAPACITY_MIN << (m[header + at.H_META] & _LOW8)
+    lo, hi = m[header + at.H_SPAN] >> 32, m[header + at.H_SPAN] & _LOW32
     column = base + p[q + at.K_FROZEN_WORDS]
     for word in range(p[q + at.K_WORDS]):
         begin = column + word * capacity
-        for i in range(kept):
+        for i in range(hi - lo):
             m[begin + i] = m[begin + lo + i]
-    m[header + at.H_SPAN] = kept
+    m[header + at.H_SPAN] = hi - lo
     m[header + at.H_VALID] = 0
-    return True
+    if capacity >= p[at.P_LARGE]:
+        start_averages(m, p, q, base, capacity)
 
 
 @njit(cache=True, nogil=True)
@@ -192,54 +188,9 @@ def resize(m, p, q, header, size_class):  # type: ignore[no-untyped-def]
     m[header + at.H_META] = (kind << 8) | size_class
     m[header + at.H_SPAN] = kept
     m[header + at.H_VALID] = 0
-    if capacity >= p[at.P_LARGE] and p[q + at.K_LISTS] > 0:
-        for i in range(kept):
-            extend_list(m, p, q, new, capacity, i)
-    return True
-
-
-@njit(cache=True, nogil=True)
-def insert(m, p, q, header, horizon, event):  # type: ignore[no-untyped-def]
-    """Put the event whose words stand at ``event`` in its place. False: memory exhausted.
-
-    ``horizon``: events at or before it are invisible to every row still to come.
-    """
-    kind = m[header + at.H_META] >> 8
-    if m[header + at.H_BASE] < 0:
-        base = take_segment(m, p, q, kind, 0)
-        if base < 0:
-            return False
-        m[header + at.H_BASE] = base
-    capacity = at.CAPACITY_MIN << (m[header + at.H_META] & _LOW8)
-    hi = m[header + at.H_SPAN] & _LOW32
-    if hi == capacity:
-        if not make_room(m, p, q, header, horizon):
-            return False
-        capacity = at.CAPACITY_MIN << (m[header + at.H_META] & _LOW8)
-        hi = m[header + at.H_SPAN] & _LOW32
-    lo = m[header + at.H_SPAN] >> 32
-    base = m[header + at.H_BASE]
-    column = base + p[q + at.K_FROZEN_WORDS]
-    time = m[event] >> at.TIME_SHIFT
-    place = hi
-    if hi > lo and time_at(m, column, hi - 1) > time:
-        place = first_after(m, column, lo, hi, time)
-        for word in range(p[q + at.K_WORDS]):
-            begin = column + word * capacity
-            for i in range(hi, place, -1):
-                m[begin + i] = m[begin + i - 1]
-        m[header + at.H_VALID] = min(m[header + at.H_VALID], place >> at.BLOCK_SHIFT)
-    for word in range(p[q + at.K_WORDS]):
-        m[column + word * capacity + place] = m[event + word]
-    hi += 1
-    if capacity >= p[at.P_LARGE] and p[q + at.K_LISTS] > 0:
-        extend_list(m, p, q, base, capacity, place)
-    if hi - lo > p[at.P_EVENTS_MAX]:
-        freeze_event(m, p, q, base, capacity, lo)
-        m[header + at.H_DROPPED] = max(m[header + at.H_DROPPED], time_at(m, column, lo))
-        if capacity >= p[at.P_LARGE] and p[q + at.K_LISTS] > 0:
-            forget_value(m, p, q, base, capacity, lo, hi)
-        lo += 1
-    m[header + at.H_SPAN] = (lo << 32) | hi
-    m[header + at.H_LAST] = max(m[header + at.H_LAST], time)
+    if capacity >= p[at.P_LARGE]:
+        start_averages(m, p, q, new, capacity)
+        if p[q + at.K_LISTS] > 0:
+            for i in range(kept):
+                extend_list(m, p, q, new, capacity, i)
     return True

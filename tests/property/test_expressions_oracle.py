@@ -106,6 +106,7 @@ def test_programs_equal_the_tree_walk(texts: list[str], n: int, seed: int, missi
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1_800)
 @settings(max_examples=20_000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(text=conditions(), seed=st.integers(0, 2**32), zone=st.sampled_from(ZONES))
 def test_many_programs_equal_the_tree_walk(text: str, seed: int, zone: str) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import random
+import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -35,6 +37,7 @@ PAYLOADS = (
     ("txn.rate", "txn.amount"),
 )
 WINDOWS = (1_000, MINUTE, 10 * MINUTE, HOUR, 6 * HOUR, DAY, 30 * DAY, 400 * DAY)
+PANES = (0, 0, HOUR, DAY, 90_000)
 AMOUNTS = (1, 0, -1, 100, 99_999, 2**40 - 1, 2**40, -(2**41), 10**13, 123_456_789)
 RATES = (0.0, 1.23, -0.07, 99.99, 12_345_678_901.23)
 POINTS = ((31.2, 121.4), (39.9, 116.4), (31.2, 116.4))
@@ -70,23 +73,31 @@ def declarations(draw: st.DrawFn) -> list[Feature]:
     aggs = list(Agg)
     result = []
     for number, code in enumerate(draw(st.lists(st.integers(0, 2**40), min_size=1, max_size=12))):
-        agg_code, kind, window, where, exclude, least, of, cap = digits(code, len(aggs), 3, 9, 5, 2, 6, 5, 5)
+        agg_code, kind, window, where, exclude, least, of, cap, pane = digits(
+            code, len(aggs), 3, 9, 5, 2, 6, 5, 5, 5
+        )
         agg = aggs[agg_code]
         chosen: tuple[str, ...] = ()
-        if agg in (Agg.SUM, Agg.MEAN, Agg.STD, Agg.MIN, Agg.MAX):
+        if agg in (Agg.SUM, Agg.MEAN, Agg.STD, Agg.MIN, Agg.MAX, Agg.EWMA):
             chosen = (NUMBERS[of % len(NUMBERS)],)
         elif agg is Agg.DISTINCT:
             chosen = (VALUES[of % len(VALUES)],)
         elif agg in (Agg.FIRST, Agg.LAST):
             chosen = PAYLOADS[of % len(PAYLOADS)]
         may_be_windowless = agg in (Agg.FIRST, Agg.LAST, Agg.SINCE_FIRST, Agg.SINCE_LAST)
+        length: int | None = WINDOWS[window % len(WINDOWS)]
+        if agg is Agg.EWMA or (may_be_windowless and window % 2):
+            length = None
+        resolution = 0 if length is None else PANES[pane]
         result.append(
             Feature(
                 name=f"f{number}",
                 agg=agg,
                 key=kinds[kind % len(kinds)],
                 of=chosen,
-                window_ms=None if may_be_windowless and window % 2 else WINDOWS[window % len(WINDOWS)],
+                window_ms=length,
+                resolution_ms=resolution if length is not None and resolution <= length else 0,
+                half_life_ms=WINDOWS[window % len(WINDOWS)] if agg is Agg.EWMA else 0,
                 where=where if where < 3 else None,
                 exclude_current=bool(exclude),
                 min_count=(0, 0, 0, 1, 2, 5)[least],
@@ -215,6 +226,13 @@ def compare(run_: Run, *, every: int = 1) -> None:
             if sampled:
                 assert Flag(answer.flags) == Flag(judged.flags)
                 for item in run_.features.features:
+                    if item.agg is Agg.EWMA:
+                        close(
+                            answer.features[item.name],
+                            judged.features[item.name],
+                            judged.size.get(item.name, 0.0),
+                        )
+                        continue
                     expected = expected_words(item, judged.features[item.name])
                     assert answer.features[item.name] == expected, (
                         f"{item} at offset {event.offset}: {judged.features[item.name]}"
@@ -225,6 +243,14 @@ def compare(run_: Run, *, every: int = 1) -> None:
     assert once.state_hash() == store.state_hash()
     assert once.watermark_ms == store.watermark_ms
     assert once.history_ms == store.history_ms
+
+
+def close(words: tuple[tuple[int, ...], ...] | None, values: tuple[Any, ...] | None, size: float) -> None:
+    """A moving average is within 1e-9 of the closed sum, relative to the size of what is averaged."""
+    assert (words is None) == (values is None)
+    if words is not None and values is not None:
+        found = struct.unpack("<d", struct.pack("<q", words[0][0]))[0]
+        assert math.isclose(found, values[0], rel_tol=1e-9, abs_tol=1e-9 * size)
 
 
 FEW = settings(
@@ -250,6 +276,8 @@ def test_features_equal_the_oracle_with_summaries(drawn: Run) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(layout, "CAPACITY_LARGE", 16)
         patch.setattr(layout, "SCAN_MAX", 16)
+        patch.setattr(layout, "FOLD_MIN", 4)
+        patch.setattr(layout, "PANE_GAIN", 0)
         compare(drawn)
 
 
@@ -288,4 +316,43 @@ def test_hot_keys_equal_the_oracle_with_early_summaries(drawn: Run) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(layout, "CAPACITY_LARGE", 16)
         patch.setattr(layout, "SCAN_MAX", 16)
+        patch.setattr(layout, "FOLD_MIN", 4)
+        patch.setattr(layout, "PANE_GAIN", 0)
         compare(drawn, every=7)
+
+
+@st.composite
+def paned_runs(draw: st.DrawFn) -> Run:
+    """Draw weeks of one or two keys under windows with panes: old events are folded, joined and forgotten."""
+    choose = random.Random(draw(st.integers(0, 2**32)))
+    time = TimeSettings(
+        allowed_lateness_ms=choose.choice((HOUR, 10 * MINUTE)),
+        dedup_ms=DAY,
+        max_events_per_key=choose.choice((100_000, 100_000, 20)),
+    )
+    declared = []
+    for item in draw(declarations()):
+        length = choose.choice((6 * HOUR, DAY, 2 * DAY, 7 * DAY, 30 * DAY))
+        pane = choose.choice((HOUR, HOUR, 6 * HOUR, DAY, 15 * MINUTE, 90_000, 0))
+        paned = item.window_ms is not None and pane <= length
+        declared.append(replace(item, window_ms=length, resolution_ms=pane) if paned else item)
+    features = feature_set(declared, time)
+    longest = choose.choice((5, 8, 9, 10))
+    length = choose.choice((200, 500))
+    events = stream(
+        [choose.randrange(2**48) for _ in range(length)], choose.choice((1, 2)), longest, varied=True
+    )
+    borders = sorted({choose.randrange(1, length) for _ in range(5)} | {length})
+    return Run(features, events, borders, choose.randrange(length), 0)
+
+
+@settings(FEW, max_examples=200)
+@given(paned_runs())
+def test_paned_windows_equal_the_oracle(drawn: Run) -> None:
+    """Windows with panes, whose old events are folded as soon as they may be."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "CAPACITY_LARGE", 16)
+        patch.setattr(layout, "SCAN_MAX", 16)
+        patch.setattr(layout, "FOLD_MIN", 16)
+        patch.setattr(layout, "PANE_GAIN", 0)
+        compare(drawn, every=5)

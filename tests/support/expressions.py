@@ -187,7 +187,7 @@ def make_table(n: int, seed: int, missing: float) -> Table:
             found = None if rng.random() < missing else _random_value(slot, rng)
             if slot.name == "event.time" and found is None:
                 found = 1_750_000_000_000  # event times are required
-            rows[i][slot.name] = V(UNITS.get(slot.type, slot.type.value), found)
+            rows[i][slot.name] = V(UNITS.get(slot.type, slot.type.value), found, real=slot.repr == "f")
             for word, content in enumerate(_words(slot, found, rng)):
                 value[slot.source][slot.column + word, i] = content
                 state[slot.source][slot.column + word, i] = found is not None

@@ -33,6 +33,8 @@ class V:
     sent: bool = False
     """Money as sent, in its own currency."""
     decimals: int = 0
+    real: bool = False
+    """A name whose values are binary64, which shows in what it is combined with even where it is missing."""
 
 
 @dataclass(frozen=True)
@@ -261,7 +263,7 @@ def _call(node: n.Call, args: list[V], case: Case) -> V:
     name = node.function
     if name == "coalesce":
         chosen = args if args[0].unit == "bool" else _align(args, case)
-        floats = any(isinstance(v.x, float) for v in chosen)
+        floats = any(isinstance(v.x, float) for v in chosen) or any(v.real for v in args)
         found = next((v for v in chosen if v.x is not None), chosen[-1])
         return V(found.unit, float(found.x) if floats and isinstance(found.x, int) else found.x)
     unit = {"lower": "text", "local_date": "date"}.get(name, "number")

@@ -16,7 +16,8 @@ from fraudstream.rules.bundle import Agg, Feature, FeatureSet, Schema, Type
 from fraudstream.stream.outcome import Flag
 
 BOUND = 2**40 - 1
-KEY_LIFE_MS = 400 * 86_400_000
+MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
+KEY_LIFE_MS = 400 * DAY
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Judged:
     duplicate_of: int = -1
     features: dict[str, tuple[Any, ...] | None] = field(default_factory=dict)
     """Feature -> a value for each output, None: missing."""
+    size: dict[str, float] = field(default_factory=dict)
+    """`ewma` feature -> the same average of absolute values: what its error is relative to."""
 
 
 @dataclass
@@ -53,8 +56,41 @@ class _Kept:
 @dataclass
 class _History:
     kept: list[_Kept] = field(default_factory=list)
-    dropped: list[_Kept] = field(default_factory=list)
+    folded: list[_Kept] = field(default_factory=list)
+    """12. What left for panes because the key had too many events, in (time, log) order."""
     last: int = -(2**62)
+
+
+class _Panes:
+    """12. and 11.: how long the panes are in which a kind's folded events stand."""
+
+    def __init__(self, features: list[Feature], lateness: int) -> None:
+        exact = [item.window_ms for item in features if item.window_ms and not item.resolution_ms]
+        self.age = max(exact, default=0) + lateness
+        """Events of this age are in no exact window any more."""
+        paned = [
+            (item.window_ms + item.resolution_ms + lateness, item.resolution_ms)
+            for item in features
+            if item.window_ms is not None and item.resolution_ms
+        ]
+        ages = sorted({self.age} | {reach for reach, _ in paned if reach > self.age})
+        steps = [(age, math.gcd(*(pane for reach, pane in paned if reach > age))) for age in ages]
+        self.steps = [step for step in steps if step[1]]
+        if self.age > DAY + lateness:
+            self.steps.insert(0, (DAY + lateness, math.gcd(HOUR, *(step[1] for step in self.steps[:1]))))
+
+    def of(self, time: int, watermark: int) -> tuple[int, int]:
+        """Return (begin, end] of the pane of a folded event."""
+        minute = _ceil(time, MINUTE)
+        pane = MINUTE
+        for age, longer in self.steps:
+            if _ceil(minute, longer) <= watermark - age:
+                pane = longer
+        return _ceil(minute, pane) - pane, _ceil(minute, pane)
+
+
+def _ceil(time: int, pane: int) -> int:
+    return -(-time // pane) * pane
 
 
 @dataclass
@@ -71,6 +107,7 @@ class Oracle:
         self.features = features
         self.schema = schema
         self.watermark: int | None = None
+        self.size = 0.0
         self.entries: dict[str, list[_Entry]] = {}
         self.histories: dict[tuple[tuple[str, ...], tuple[Any, ...]], _History] = {}
 
@@ -134,28 +171,36 @@ class Oracle:
         history = self.histories.setdefault((kind, key), _History())
         settings = self.features.time
         # 12. Eviction.
-        windows = [KEY_LIFE_MS if item.window_ms is None else item.window_ms for item in features]
+        windows = [
+            KEY_LIFE_MS if item.window_ms is None else item.window_ms + item.resolution_ms
+            for item in features
+        ]
         if watermark is not None and watermark - history.last > max(windows) + settings.allowed_lateness_ms:
             history = self.histories[kind, key] = _History()
         current = _Kept(time, event)
+        panes = _Panes(features, settings.allowed_lateness_ms)
+        now = time if watermark is None else watermark
+        folded = [(one, *panes.of(one.time, now)) for one in history.folded]
         if evaluate:
             for item in features:
-                result.features[item.name] = self._value(item, history, current)
-                # 12. Beyond max_events_per_key: rows whose window reaches what was dropped.
-                begin = time if item.window_ms is None else time - item.window_ms
-                if any(one.time > begin for one in history.dropped):
+                result.features[item.name] = self._value(item, history, folded, current)
+                result.size[item.name] = self.size
+                # 12. Rows whose window reaches a folded pane; without a window: that lie in one or before.
+                if any(
+                    _ceil(one.time, MINUTE) > time if item.window_ms is None else end > _begin(item, time)
+                    for one, _, end in folded
+                ):
                     result.flags |= Flag.APPROXIMATE
-        place = len(history.kept)
-        while place > 0 and history.kept[place - 1].time > time:
-            place -= 1
-        history.kept.insert(place, current)
+        _insert(history.kept, current)
         history.last = max(history.last, time)
-        if len(history.kept) > settings.max_events_per_key:
-            history.dropped.append(history.kept.pop(0))
+        counted = [one for one in history.kept if watermark is None or one.time > watermark - panes.age]
+        if len(counted) > settings.max_events_per_key:
+            history.kept.remove(counted[0])
+            _insert(history.folded, counted[0])
 
     def _clamps(self, item: Feature, event: Event) -> bool:
         """10. A value beyond the bound, of an event whose key is there."""
-        if item.agg not in (Agg.SUM, Agg.MEAN, Agg.STD, Agg.MIN, Agg.MAX):
+        if item.agg not in (Agg.SUM, Agg.MEAN, Agg.STD, Agg.MIN, Agg.MAX, Agg.EWMA):
             return False
         if any(name not in event.values for name in item.key) or item.of[0] not in event.values:
             return False
@@ -177,38 +222,45 @@ class Oracle:
             name in event.values for name in item.of
         )
 
-    def _value(self, item: Feature, history: _History, current: _Kept) -> tuple[Any, ...] | None:
-        as_of = current.time
+    def _value(
+        self, item: Feature, history: _History, folded: list[tuple[_Kept, int, int]], current: _Kept
+    ) -> tuple[Any, ...] | None:
+        as_of, begin = current.time, _begin(item, current.time)
         # 1., 2. as_of - w < t <= as_of, in (time, log) order, the current event last.
         chosen = [
             one
             for one in history.kept
-            if (item.window_ms is None or one.time > as_of - item.window_ms)
-            and one.time <= as_of
-            and self._enters(item, one.event)
+            if one.time > begin and one.time <= as_of and self._enters(item, one.event)
         ]
-        gone: list[_Kept] = []
-        if item.window_ms is None:
-            # Without a window, what left by max_events_per_key stays as first, last and count.
-            gone = [one for one in history.dropped if self._enters(item, one.event)]
+        # 12. A folded pane is seen whole; without a window all of them count.
+        gone = [
+            one
+            for one, first, last in folded
+            if self._enters(item, one.event) and (item.window_ms is None or (last > begin and first < as_of))
+        ]
         since = item.agg in (Agg.SINCE_FIRST, Agg.SINCE_LAST)
         if not item.exclude_current and not since and self._enters(item, current.event):
             chosen.append(current)
         if len(chosen) + len(gone) < item.min_count:
             return None  # 7.
+        if item.agg is Agg.DISTINCT:
+            # Of a value in folded panes only its newest place there is known.
+            newest = {
+                self._of(item.of[0], one): last for one, _, last in folded if self._enters(item, one.event)
+            }
+            exact = {self._of(item.of[0], one) for one in chosen}
+            exact |= {value for value, last in newest.items() if last > begin}
+            return (min(len(exact), item.max_distinct),)  # 9.
         return self._aggregate(item, chosen, gone, as_of)
 
     def _aggregate(
         self, item: Feature, chosen: list[_Kept], gone: list[_Kept], as_of: int
     ) -> tuple[Any, ...] | None:
         if item.agg is Agg.COUNT:
-            return (len(chosen),)
-        if item.agg is Agg.DISTINCT:
-            exact = {self._of(item.of[0], one) for one in chosen}
-            return (min(len(exact), item.max_distinct),)  # 9.
+            return (len(gone) + len(chosen),)
         if item.agg in (Agg.FIRST, Agg.SINCE_FIRST, Agg.LAST, Agg.SINCE_LAST):
             return self._end(item, chosen, gone, as_of)
-        numbers = [self._number(item, one.event) for one in chosen]
+        numbers = [self._number(item, one.event) for one in [*gone, *chosen]]
         of = self.schema.field(item.of[0])
         scale = 10.0**of.decimals if of.type is Type.NUMBER else None
         if item.agg is Agg.SUM:
@@ -217,9 +269,18 @@ class Oracle:
             return None
         if item.agg in (Agg.MIN, Agg.MAX):
             return (_scaled(min(numbers) if item.agg is Agg.MIN else max(numbers), scale),)
-        # 10. Exact sums, converted once.
         n = len(numbers)
-        if item.agg is Agg.MEAN:
+        if item.agg is Agg.EWMA:
+            # 10. The closed sum; what is compared allows 1e-9.
+            times = [one.time for one in [*gone, *chosen]]
+            newest = max(times)
+            weights = [Decimal(2) ** (Decimal(time - newest) / item.half_life_ms) for time in times]
+            result, self.size = (
+                float(sum(w * x for w, x in zip(weights, items, strict=True)) / sum(weights))
+                for items in (numbers, [abs(x) for x in numbers])
+            )
+        elif item.agg is Agg.MEAN:
+            # 10. Exact sums, converted once.
             result = float(sum(numbers)) / float(n)
         else:
             exact_sum = n * sum(x * x for x in numbers) - sum(numbers) ** 2
@@ -231,23 +292,17 @@ class Oracle:
     ) -> tuple[Any, ...] | None:
         """First or last event, or the time since it."""
         first = item.agg in (Agg.FIRST, Agg.SINCE_FIRST)
-        found: _Kept | None
-        if first:
-            found = min(gone, key=lambda one: one.time, default=None)
-            if found is not None and found.time > as_of:
-                found = None
-            if chosen and (found is None or chosen[0].time < found.time):
-                found = chosen[0]
-        else:
-            found = max(reversed(gone), key=lambda one: one.time, default=None)
-            if found is not None and found.time > as_of:
-                found = None
-            if chosen and (found is None or chosen[-1].time >= found.time):
-                found = chosen[-1]
-        if found is None:
+        ends = gone[:1] if first else gone[-1:]
+        if item.window_ms is None:
+            # Without a window the first and the last folded event are known with their times.
+            ends = [one for one in ends if one.time <= as_of]
+        # What is folded is earlier than what is kept, and the current event is the last of all.
+        candidates = [*ends, *chosen]
+        if not candidates:
             return None
+        found = candidates[0] if first else candidates[-1]
         if item.agg in (Agg.SINCE_FIRST, Agg.SINCE_LAST):
-            return (as_of - found.time,)
+            return (max(as_of - found.time, 0),)
         return tuple(self._of(name, found) for name in item.of)
 
     def _of(self, name: str, one: _Kept) -> Any:
@@ -257,3 +312,19 @@ class Oracle:
 
 def _scaled(number: int, scale: float | None) -> int | float:
     return number if scale is None else float(number) / scale
+
+
+def _begin(item: Feature, as_of: int) -> int:
+    """Return the time after which events are in the window."""
+    if item.window_ms is None:
+        return -(2**62)
+    begin = as_of - item.window_ms
+    # 11. Panes of r: t > r * floor((as_of - w) / r).
+    return begin // item.resolution_ms * item.resolution_ms if item.resolution_ms else begin
+
+
+def _insert(kept: list[_Kept], one: _Kept) -> None:
+    place = len(kept)
+    while place > 0 and kept[place - 1].time > one.time:
+        place -= 1
+    kept.insert(place, one)

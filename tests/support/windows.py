@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -57,7 +57,7 @@ def _output(item: Agg, of: Field | None) -> tuple[Type, str]:
     assert of is not None
     if item in (Agg.FIRST, Agg.LAST):
         return of.type, "i"
-    if item in (Agg.MEAN, Agg.STD) or of.type is Type.NUMBER:
+    if item in (Agg.MEAN, Agg.STD, Agg.EWMA) or of.type is Type.NUMBER:
         return Type.NUMBER, "f"
     return of.type, "i"
 
@@ -73,12 +73,7 @@ def feature_set(
             kind, form = _output(item.agg, schema.field(name) if name else None)
             outputs.append(Slot(f"{item.name}.{name}", kind, form, Source.FEATURE, column))  # type: ignore[arg-type]
             column += kind.width
-        features.append(
-            Feature(
-                item.name, item.agg, item.key, item.of, item.window_ms, item.where, item.exclude_current,
-                item.min_count, item.max_distinct, tuple(outputs),
-            )
-        )  # fmt: skip
+        features.append(replace(item, outputs=tuple(outputs)))
     return FeatureSet(time, tuple(features), column, filters=("",) * filters, hash="features")
 
 

@@ -1,43 +1,29 @@
-"""Workloads with permanent ids: seeded, no network, no clock. Treat a published one as frozen.
+"""W1a and W1 (steady): the reference bank's mix over 400,000 accounts.
 
-W1a (steady, first form): the reference bank's mix of traffic over 400,000 accounts, 60 features over five
-kinds of key with windows from 1 m to 24 h, 200 rules written by a seeded generator over these
-features, one linear champion.
+W1a: 60 features over five kinds of key with windows from 1 m to 24 h, 200 rules written by a seeded
+generator over these features, one linear champion.
+
+W1: the same features with every window moved up the ladder (10m to 1h, 1h to 24h, 6h to 7d, 24h to 30d),
+rules and champion over them. Its challenger, a forest, comes with the models.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
-from importlib.resources import files
 
+from fraudstream.bench.workloads.writing import FEATURES_HEAD, Comparison, write_directory, write_rule
 from fraudstream.models.linear import Input, dump_model
 
-W1A_ACCOUNTS = 400_000
-W1A_SEED = 20_260_101
-W1A_RULES = 200
+ACCOUNTS = 400_000
+SEED = 20_260_101
+RULES = 200
+FEATURES = 60
 
 _WINDOWS = ("1m", "10m", "1h", "6h", "24h")
-
-FEATURES_HEAD = """\
-apiVersion: fraudstream/v1
-kind: Features
-time: {allowed_lateness: 1h, max_skew: 60s, dedup: 24h, max_events_per_key: 1000000, trust_create_time: true}
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Workload:
-    """A frozen workload: rules directory, traffic and model."""
-
-    id: str
-    accounts: int
-    seed: int
-    files: Callable[[], dict[str, bytes]]
-    """Content of the rules directory by relative path."""
-    model: Callable[[], bytes]
-    """The champion's file."""
+_MOVED = {"1m": "1m", "10m": "1h", "1h": "24h", "6h": "7d", "24h": "30d"}
+"""W1a's windows -> W1's."""
+_BUSIER = {"24h": 4, "7d": 12, "30d": 40}
+"""How much more of a W1 window's events a rule asks for."""
 
 
 def _w1a_features() -> dict[str, tuple[str, str]]:
@@ -131,87 +117,70 @@ def _w1a_features() -> dict[str, tuple[str, str]]:
     return out
 
 
-def _threshold(unit: str, rng: random.Random) -> tuple[str, str, str]:
-    """Return (comparison, a value that satisfies it, a value that does not) for a kind of feature."""
+def _threshold(unit: str, rng: random.Random, scale: int = 1) -> Comparison:
+    """Return a comparison that few transactions satisfy for a kind of feature."""
     if unit == "count":
-        n = rng.randint(6, 40)
-        return f">= {n}", str(n), "0"
+        n = rng.randint(6, 40) * scale
+        return Comparison(f">= {n}", str(n), "0")
     if unit == "busy":
-        n = rng.randint(60, 100)
-        return f">= {n}", str(n), "0"
+        n = rng.randint(60, 100) if scale == 1 else 100
+        return Comparison(f">= {n}", str(n), "0")
     if unit == "distinct":
         n = rng.randint(4, 20)
-        return f">= {n}", str(n), "0"
+        return Comparison(f">= {n}", str(n), "0")
     if unit == "duration":
         n = rng.randint(1, 59)
-        return f"< {n}s", "0s", "1h"
-    major = rng.randint(20, 400) * (10_000 if unit == "bulk" else 100)
-    return f"> {major}", str(major + 1), "0"
+        return Comparison(f"< {n}s", "0s", "1h")
+    major = rng.randint(20, 400) * (10_000 if unit == "bulk" else 100) * scale
+    return Comparison(f"> {major}", str(major + 1), "0")
 
 
-def w1a_files() -> dict[str, bytes]:
-    """Write W1a's rules directory: the shipped schema, 60 features, 200 generated rules."""
-    features = _w1a_features()
-    if len(features) != 60:
-        raise AssertionError(f"W1a is defined with 60 features, not {len(features)}")
-    rng = random.Random(W1A_SEED)
+def _w1_features(resolution: str) -> dict[str, tuple[str, str]]:
+    """Return W1a's features with their windows moved up."""
+    out: dict[str, tuple[str, str]] = {}
+    for name, (declaration, unit) in _w1a_features().items():
+        window = declaration.split("window: ")[1].split(",")[0].rstrip("}")
+        moved = _MOVED[window]
+        text = declaration.replace(f"window: {window}", f"window: {moved}")
+        if resolution and moved in ("7d", "30d"):
+            text = f"{text[:-1]}, resolution: {resolution}}}"
+        out[name.removesuffix(f"_{window}") + f"_{moved}"] = (text, unit)
+    return out
+
+
+def _files(prefix: str, features: dict[str, tuple[str, str]], scales: dict[str, int]) -> dict[str, bytes]:
+    if len(features) != FEATURES:
+        raise AssertionError(f"{prefix} is defined with {FEATURES} features, not {len(features)}")
+    rng = random.Random(SEED)
     lines = [FEATURES_HEAD, "features:\n"]
     lines += [f"  {name}: {declaration}\n" for name, (declaration, _) in features.items()]
     names = list(features)
-    rules = [
-        "apiVersion: fraudstream/v1\nkind: RuleSet\n",
-        "defaults: {owner: bench@bank.example, timezone: Asia/Shanghai}\nrules:\n",
-    ]
-    for number in range(W1A_RULES):
+    rules = []
+    for number in range(RULES):
         picked = rng.sample(names, rng.randint(2, 5))
-        terms, hit, miss = [], [], []
-        for position, name in enumerate(picked):
-            comparison, yes, no = _threshold(features[name][1], rng)
-            terms.append(f"{name} {comparison}")
-            hit.append(f"{name}: {yes}")
-            miss.append(f"{name}: {no if position == 0 else yes}")
-        if rng.random() < 0.5:
-            terms.append('txn.channel != "branch"')
-            hit.append("txn.channel: mobile")
-            miss.append("txn.channel: mobile")
-        action = rng.choice(("none", "none", "alert", "block"))
-        rules.append(
-            f"- id: w1a.r{number:03d}\n"
-            f"  title: generated rule {number}\n"
-            f"  severity: {rng.choice(('low', 'medium', 'high'))}\n"
-            f"  on: [payment, card_auth]\n"
-            f"  when: '{' and '.join(terms)}'\n"
-            f"  action: {action}\n"
-            f"  score: {rng.randint(5, 60)}\n"
-            f'  reason: {{en: "{{{picked[0]}}} is unusual"}}\n'
-            f"  tests:\n"
-            f"  - {{name: hit, given: {{{', '.join(hit)}}}, expect: {{match: true}}}}\n"
-            f"  - {{name: miss, given: {{{', '.join(miss)}}}, expect: {{match: false}}}}\n"
-        )
-    lists = (
-        "apiVersion: fraudstream/v1\nkind: Lists\n"
-        "lists: {rates: {type: money_rate, items: {USD: '7.1034'}}}\n"
-    )
-    typologies = (
-        "apiVersion: fraudstream/v1\nkind: Typologies\ntypologies: {}\n"
-        "policy: {language: en, timezone: Asia/Shanghai, "
-        "model_bands: [{at: 0.97, action: block}, {at: 0.90, action: alert}]}\n"
-    )
-    schema = files("fraudstream.rules").joinpath("schema.yaml").read_bytes()
-    return {
-        "schema.yaml": schema,
-        "features.yaml": "".join(lines).encode(),
-        "lists.yaml": lists.encode(),
-        "typologies.yaml": typologies.encode(),
-        "rulesets/generated.yaml": "".join(rules).encode(),
-    }
+        tests = {}
+        for name in picked:
+            unit = features[name][1]
+            tests[name] = _threshold(unit, rng, scales.get(name.rsplit("_", 1)[-1], 1))
+        rules.append(write_rule(rng, f"{prefix}.r{number:03d}", number, tests))
+    return write_directory("".join(lines), {"generated": rules})
 
 
-def w1a_model() -> bytes:
-    """Write W1a's champion: the amount and every feature, seeded weights, a fraud rate below 1 %."""
-    rng = random.Random(W1A_SEED + 1)
+def w1a_files(resolution: str = "") -> dict[str, bytes]:  # noqa: ARG001 no window is long enough for it
+    """Write W1a's rules directory: the shipped schema, 60 features, 200 generated rules."""
+    return _files("w1a", _w1a_features(), {})
+
+
+def w1_files(resolution: str = "") -> dict[str, bytes]:
+    """Write W1's; ``resolution`` of windows beyond 24 hours: by default the engine's."""
+    return _files("w1", _w1_features(resolution), _BUSIER)
+
+
+def _model(workload: str, features: dict[str, tuple[str, str]]) -> bytes:
+    """Write a champion: the amount and every feature, seeded weights, a fraud rate below 1 %."""
+    rng = random.Random(SEED + 1)
     inputs = [Input("txn.amount", "log1p")]
-    inputs += [Input(name, "log1p") for name in _w1a_features()]
+    inputs += [Input(name, "log1p") for name in features]
     n = len(inputs)
     return dump_model(
         on=("payment", "card_auth"),
@@ -220,8 +189,15 @@ def w1a_model() -> bytes:
         var=[rng.uniform(1.0, 6.0) for _ in range(n)],
         weights=[rng.gauss(0.0, 0.12) for _ in range(n)],
         bias=-6.0,
-        training={"note": "seeded weights of workload W1a; learnt from nothing"},
+        training={"note": f"seeded weights of workload {workload}; learnt from nothing"},
     )
 
 
-WORKLOADS = {"W1a": Workload("W1a", W1A_ACCOUNTS, W1A_SEED, w1a_files, w1a_model)}
+def w1a_model() -> bytes:
+    """Write W1a's champion."""
+    return _model("W1a", _w1a_features())
+
+
+def w1_model() -> bytes:
+    """Write W1's champion."""
+    return _model("W1", _w1_features(""))
