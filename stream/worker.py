@@ -12,6 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from aiokafka.errors import KafkaError
+
 from fraudstream.models.linear import LinearModel, ModelError
 from fraudstream.stream.app import WorkerApp
 from fraudstream.stream.control import Catalogue, Target
@@ -21,6 +23,7 @@ from fraudstream.stream.errors import Refusal, RestartMe
 from fraudstream.stream.facts import read_facts
 from fraudstream.stream.health import HealthServer
 from fraudstream.stream.logreader import LogReader
+from fraudstream.stream.lost_rights import as_not_permitted
 from fraudstream.stream.pipeline import Pipeline
 from fraudstream.stream.reload import Reloader
 from fraudstream.stream.scoring import NO_MODEL
@@ -93,6 +96,10 @@ class Worker:
                 await self._app.start()
                 await owner.ended.wait()
                 await self._stop_partitions()
+        except KafkaError as problem:
+            raise as_not_permitted(problem) or RestartMe(
+                f"the broker at {self._settings.broker} went away: {problem!r}"
+            ) from problem
         finally:
             for task in self._tasks:
                 task.cancel()
