@@ -11,8 +11,8 @@ from numba import njit
 
 from fraudstream.stream.windows import layout as at
 from fraudstream.stream.windows.kernel_average import averages
+from fraudstream.stream.windows.kernel_bank import bank
 from fraudstream.stream.windows.kernel_distinct import values
-from fraudstream.stream.windows.kernel_numbers import numbers
 from fraudstream.stream.windows.kernel_panes import end_of, pane_at, place_of
 from fraudstream.stream.windows.kernel_positions import events
 from fraudstream.stream.windows.kernel_segments import first_after
@@ -71,8 +71,8 @@ def evaluate(m, p, q, header, watermark, event, value, state):  # type: ignore[n
     for number in range(p[q + at.K_ACC_COUNT]):
         a = p[q + at.K_ACCS] + number * at.ACC
         kind_class = p[a + at.A_CLASS]
-        if kind_class == at.CLASS_NUMBERS:
-            numbers(m, p, q, a, base, capacity, head, panes, pane_head, borders, event, value, state)
+        if kind_class == at.CLASS_BANK:
+            bank(m, p, q, a, base, capacity, head, panes, pane_head, borders, event, value, state)
         elif kind_class == at.CLASS_EVENTS:
             events(m, p, q, a, base, capacity, head, panes, pane_head, borders, event, value, state)
         elif kind_class == at.CLASS_VALUES:

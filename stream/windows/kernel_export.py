@@ -75,7 +75,7 @@ def visible(m, p, header, watermark):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def pane_words(p, q):  # type: ignore[no-untyped-def]
     """Return the words of one pane in a record."""
-    return 1 + p[q + at.K_PREFIX_WORDS] + 2 * p[q + at.K_EXTREMES] + p[q + at.K_POSITION_WORDS]
+    return 1 + p[q + at.K_PREFIX_WORDS] + p[q + at.K_LEVEL_WORDS] + p[q + at.K_POSITION_WORDS]
 
 
 @njit(cache=True, nogil=True)
@@ -138,7 +138,7 @@ def write_key(m, p, header, words, out, target):  # type: ignore[no-untyped-def]
 def write_panes(m, p, q, panes, out, target):  # type: ignore[no-untyped-def]
     """Write panes and value lists."""
     lo, hi, capacity = m[panes + at.B_SPAN] >> 32, m[panes + at.B_SPAN] & _LOW32, pane_capacity(m, panes)
-    width, extremes, words = p[q + at.K_PREFIX_WORDS], 2 * p[q + at.K_EXTREMES], p[q + at.K_POSITION_WORDS]
+    width, extremes, words = p[q + at.K_PREFIX_WORDS], p[q + at.K_LEVEL_WORDS], p[q + at.K_POSITION_WORDS]
     prefix, levels, records = (
         prefix_of(panes, capacity),
         levels_of(p, q, panes, capacity),
@@ -224,7 +224,7 @@ def restore_panes(m, p, q, header, words, source, at_word):  # type: ignore[no-u
     m[panes + at.B_SPAN], m[panes + at.B_FOLDED] = count, words[source + X_FOLDED]
     m[at.C_PANES] += count
     capacity = pane_capacity(m, panes)
-    width, extremes, record = p[q + at.K_PREFIX_WORDS], 2 * p[q + at.K_EXTREMES], p[q + at.K_POSITION_WORDS]
+    width, extremes, record = p[q + at.K_PREFIX_WORDS], p[q + at.K_LEVEL_WORDS], p[q + at.K_POSITION_WORDS]
     prefix, levels, records = (
         prefix_of(panes, capacity),
         levels_of(p, q, panes, capacity),

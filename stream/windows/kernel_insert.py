@@ -109,7 +109,7 @@ def saves(m, p, q, header, watermark):  # type: ignore[no-untyped-def]
             panes += (end - until) // pane + 1
             end = until
         panes += np.int64(1)
-    pane_words = 1 + p[q + at.K_PREFIX_WORDS] + 2 * p[q + at.K_EXTREMES] + p[q + at.K_POSITION_WORDS]
+    pane_words = 1 + p[q + at.K_PREFIX_WORDS] + p[q + at.K_LEVEL_WORDS] + p[q + at.K_POSITION_WORDS]
     return panes * pane_words * p[at.P_GAIN] < old * p[q + at.K_WORDS]
 
 

@@ -11,7 +11,8 @@ from numba import njit
 
 from fraudstream.stream.windows import layout as at
 from fraudstream.stream.windows.kernel_records import join_records, note_event
-from fraudstream.stream.windows.kernel_summary import level_rows, see_value, square, store_extremes
+from fraudstream.stream.windows.kernel_summary import level_rows, see_value
+from fraudstream.stream.windows.kernel_vectors import add_events, close_groups, keep_extremes, start_bank
 
 _LOW32 = np.int64(0xFFFFFFFF)
 _LOW20 = np.int64((1 << 20) - 1)
@@ -58,7 +59,7 @@ def levels_of(p, q, panes, capacity):  # type: ignore[no-untyped-def]
 @njit(inline="always")
 def records_of(p, q, panes, capacity):  # type: ignore[no-untyped-def]
     """Return where its records of first and last events begin."""
-    return levels_of(p, q, panes, capacity) + 2 * p[q + at.K_EXTREMES] * level_rows(capacity)
+    return levels_of(p, q, panes, capacity) + p[q + at.K_LEVEL_WORDS] * level_rows(capacity)
 
 
 @njit(cache=True, nogil=True)
@@ -115,7 +116,7 @@ def copy_rows(m, p, q, source, begin, end, target, place):  # type: ignore[no-un
     Prefix rows keep their values: only differences count. Upper levels are built anew by ``build_levels``.
     """
     old, new = pane_capacity(m, source), pane_capacity(m, target)
-    width, extremes, words = p[q + at.K_PREFIX_WORDS], 2 * p[q + at.K_EXTREMES], p[q + at.K_POSITION_WORDS]
+    width, extremes, words = p[q + at.K_PREFIX_WORDS], p[q + at.K_LEVEL_WORDS], p[q + at.K_POSITION_WORDS]
     for i in range(end - begin):
         m[target + at.PANE_HEAD + place + i] = m[source + at.PANE_HEAD + begin + i]
     from_row, to_row = prefix_of(source, old) + begin * width, prefix_of(target, new) + place * width
@@ -138,12 +139,13 @@ def copy_rows(m, p, q, source, begin, end, target, place):  # type: ignore[no-un
 @njit(cache=True, nogil=True)
 def build_levels(m, p, q, panes, begin, end):  # type: ignore[no-untyped-def]
     """Bring the upper levels up to date for the groups of panes [begin, end)."""
-    capacity, extremes = pane_capacity(m, panes), p[q + at.K_EXTREMES]
+    capacity, stride = pane_capacity(m, panes), p[q + at.K_LEVEL_WORDS]
     levels = levels_of(p, q, panes, capacity)
     for place in range(begin | (at.FAN - 1), end, at.FAN):
-        for extreme in range(extremes):
-            cell = levels + (place * extremes + extreme) * 2
-            store_extremes(m, levels, capacity, extremes, extreme, place, m[cell], m[cell + 1])
+        for number in range(p[q + at.K_ACC_COUNT]):
+            a = p[q + at.K_ACCS] + number * at.ACC
+            if p[a + at.A_CLASS] == at.CLASS_BANK and p[a + at.A_MODE] == at.BANK_EXTREMES:
+                close_groups(m, p, a, levels, stride, capacity, place)
 
 
 @njit(cache=True, nogil=True)
@@ -216,7 +218,7 @@ def open_pane(m, p, q, header, time, pane):  # type: ignore[no-untyped-def]
         return panes, np.int64(0)
     place = place_of(m, panes, time)
     capacity, hi = pane_capacity(m, panes), m[panes + at.B_SPAN] & _LOW32
-    width, extremes, words = p[q + at.K_PREFIX_WORDS], 2 * p[q + at.K_EXTREMES], p[q + at.K_POSITION_WORDS]
+    width, extremes, words = p[q + at.K_PREFIX_WORDS], p[q + at.K_LEVEL_WORDS], p[q + at.K_POSITION_WORDS]
     prefix, levels, records = (
         prefix_of(panes, capacity),
         levels_of(p, q, panes, capacity),
@@ -232,9 +234,7 @@ def open_pane(m, p, q, header, time, pane):  # type: ignore[no-untyped-def]
         for j in range(width):
             m[prefix + (i + 1) * width + j] = m[prefix + i * width + j]
     m[panes + at.PANE_HEAD + place] = (end_of(time, pane) << at.TIME_SHIFT) | (pane // _SECOND)
-    for j in range(extremes >> 1):
-        m[levels + place * extremes + 2 * j] = _LARGEST
-        m[levels + place * extremes + 2 * j + 1] = -_LARGEST
+    start_levels(m, p, q, levels + place * extremes)
     for j in range(words):
         m[records + place * words + j] = 0
     m[panes + at.B_SPAN] = ((m[panes + at.B_SPAN] >> 32) << 32) | (hi + 1)
@@ -242,6 +242,28 @@ def open_pane(m, p, q, header, time, pane):  # type: ignore[no-untyped-def]
     if place < hi:
         build_levels(m, p, q, panes, place, hi + 1)
     return panes, place
+
+
+@njit(cache=True, nogil=True)
+def start_levels(m, p, q, row):  # type: ignore[no-untyped-def]
+    """Empty a row of minima and maxima."""
+    for number in range(p[q + at.K_ACC_COUNT]):
+        a = p[q + at.K_ACCS] + number * at.ACC
+        if p[a + at.A_CLASS] == at.CLASS_BANK and p[a + at.A_MODE] == at.BANK_EXTREMES:
+            width = p[a + at.A_WIDTH]
+            for lane in range(width):
+                m[row + p[a + at.A_LEVEL] + lane] = _LARGEST
+                m[row + p[a + at.A_LEVEL] + width + lane] = -_LARGEST
+
+
+@njit(cache=True, nogil=True)
+def join_levels(m, p, q, row, other):  # type: ignore[no-untyped-def]
+    """Fold a row of minima and maxima into another."""
+    for number in range(p[q + at.K_ACC_COUNT]):
+        a = p[q + at.K_ACCS] + number * at.ACC
+        if p[a + at.A_CLASS] == at.CLASS_BANK and p[a + at.A_MODE] == at.BANK_EXTREMES:
+            place = p[a + at.A_LEVEL]
+            keep_extremes(m, p, a, row + place, row + place + p[a + at.A_WIDTH], other + place)
 
 
 @njit(cache=True, nogil=True)
@@ -274,37 +296,42 @@ def fold_event(m, p, q, header, i, watermark, beyond):  # type: ignore[no-untype
 def add_to_pane(m, p, q, panes, place, column, capacity, i, time):  # type: ignore[no-untyped-def]
     """Add event i of a segment to a pane's sums, extremes and records; ``time``: at which it counts there."""
     size, hi = pane_capacity(m, panes), m[panes + at.B_SPAN] & _LOW32
-    width, extremes = p[q + at.K_PREFIX_WORDS], p[q + at.K_EXTREMES]
+    stride, level_words = p[q + at.K_PREFIX_WORDS], p[q + at.K_LEVEL_WORDS]
     prefix, levels, records = (
         prefix_of(panes, size),
         levels_of(p, q, panes, size),
         records_of(p, q, panes, size),
     )
+    sums = m[at.C_SCRATCH] + p[at.P_SCRATCH_BANK]
     for number in range(p[q + at.K_ACC_COUNT]):
         a = p[q + at.K_ACCS] + number * at.ACC
-        shift, kind_class = p[a + at.A_SHIFT], p[a + at.A_CLASS]
+        kind_class, flags = p[a + at.A_CLASS], column + p[a + at.A_FLAG] * capacity
+        items, row = column + p[a + at.A_COLUMN] * capacity, prefix + p[a + at.A_PREFIX]
         if kind_class == at.CLASS_AVERAGE:
             continue  # frozen events carry it
-        if shift >= 0 and (m[column + p[a + at.A_FLAG] * capacity + i] >> shift) & 1 == 0:
-            continue
-        row = prefix + p[a + at.A_PREFIX]
-        for j in range(place + 1, hi + 1):
-            m[row + j * width] += 1
-        if kind_class == at.CLASS_NUMBERS:
-            value = m[column + p[a + at.A_COLUMN] * capacity + i]
-            high, low = square(value)
+        if kind_class == at.CLASS_BANK:
+            width = p[a + at.A_WIDTH]
+            start_bank(m, sums, p[a + at.A_MODE])
+            add_events(m, p, a, flags, items, i, i + 1, sums)
             for j in range(place + 1, hi + 1):
-                m[row + j * width + 1] += value
-                m[row + j * width + 2] += high
-                m[row + j * width + 3] += low
-            extreme = p[a + at.A_EXTREME]
-            if extreme >= 0:
-                cell = levels + (place * extremes + extreme) * 2
-                m[cell], m[cell + 1] = min(m[cell], value), max(m[cell + 1], value)
-        elif kind_class == at.CLASS_VALUES:
-            value = m[column + p[a + at.A_COLUMN] * capacity + i]
+                for vector in range(p[a + at.A_VECTORS]):
+                    for lane in range(width):
+                        m[row + j * stride + vector * width + lane] += m[sums + vector * at.LANES + lane]
+            if p[a + at.A_MODE] == at.BANK_EXTREMES:
+                cell = levels + place * level_words + p[a + at.A_LEVEL]
+                for lane in range(width):
+                    least, most = m[sums + 4 * at.LANES + lane], m[sums + 5 * at.LANES + lane]
+                    m[cell + lane] = min(m[cell + lane], least)
+                    m[cell + width + lane] = max(m[cell + width + lane], most)
+            continue
+        shift = p[a + at.A_SHIFT]
+        if shift >= 0 and (m[flags + i] >> shift) & 1 == 0:
+            continue
+        for j in range(place + 1, hi + 1):
+            m[row + j * stride] += 1
+        if kind_class == at.CLASS_VALUES:
             listed = seen_in_panes(p, q, panes, size, p[a + at.A_LIST])
-            see_value(m, listed, p[q + at.K_LIST_MAX], time, value)
+            see_value(m, listed, p[q + at.K_LIST_MAX], time, m[items + i])
         elif p[a + at.A_POSITION] >= 0:
             record = records + place * p[q + at.K_POSITION_WORDS] + p[a + at.A_POSITION]
             note_event(m, p, a, record, column, capacity, i)
@@ -341,7 +368,7 @@ def settle(m, p, q, header, watermark):  # type: ignore[no-untyped-def]
         free_panes(m, header)
         return
     capacity = pane_capacity(m, panes)
-    width, extremes, words = p[q + at.K_PREFIX_WORDS], p[q + at.K_EXTREMES], p[q + at.K_POSITION_WORDS]
+    width, extremes, words = p[q + at.K_PREFIX_WORDS], p[q + at.K_LEVEL_WORDS], p[q + at.K_POSITION_WORDS]
     prefix, levels, records = (
         prefix_of(panes, capacity),
         levels_of(p, q, panes, capacity),
@@ -356,9 +383,7 @@ def settle(m, p, q, header, watermark):  # type: ignore[no-untyped-def]
         pane = pane_at(p, q, end, (word & _LOW20) * _SECOND, 0, watermark)
         end = end_of(end, pane)
         if end == last_end:
-            for j in range(extremes):
-                cell, other = levels + (target * extremes + j) * 2, levels + (i * extremes + j) * 2
-                m[cell], m[cell + 1] = min(m[cell], m[other]), max(m[cell + 1], m[other + 1])
+            join_levels(m, p, q, levels + target * extremes, levels + i * extremes)
             for number in range(p[q + at.K_POSITION_COUNT]):
                 a = p[p[q + at.K_POSITIONS] + number]
                 record = records + p[a + at.A_POSITION]
@@ -366,8 +391,8 @@ def settle(m, p, q, header, watermark):  # type: ignore[no-untyped-def]
         else:
             target += 1
             if target < i:
-                for j in range(2 * extremes):
-                    m[levels + target * 2 * extremes + j] = m[levels + i * 2 * extremes + j]
+                for j in range(extremes):
+                    m[levels + target * extremes + j] = m[levels + i * extremes + j]
                 for j in range(words):
                     m[records + target * words + j] = m[records + i * words + j]
         m[rows + target] = (end << at.TIME_SHIFT) | (pane // _SECOND)

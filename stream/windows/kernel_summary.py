@@ -10,10 +10,10 @@ from numba import njit
 
 from fraudstream.stream.windows import layout as at
 from fraudstream.stream.windows.kernel_records import average_over, load_average, store_average
+from fraudstream.stream.windows.kernel_vectors import add_events, close_groups, start_bank
 
 _LOW40 = np.int64((1 << 40) - 1)
 _LOW20 = np.int64((1 << 20) - 1)
-_LARGEST = np.int64((1 << 63) - 1)
 
 
 @njit(inline="always")
@@ -41,7 +41,7 @@ def summary_words(p, q, capacity):  # type: ignore[no-untyped-def]
     """
     blocks = capacity >> at.BLOCK_SHIFT
     words = (blocks + 1) * p[q + at.K_PREFIX_WORDS]
-    words += 2 * p[q + at.K_EXTREMES] * level_rows(blocks)
+    words += p[q + at.K_LEVEL_WORDS] * level_rows(blocks)
     return words + p[q + at.K_LISTS] * (1 + 2 * min(p[q + at.K_LIST_MAX], capacity))
 
 
@@ -52,47 +52,46 @@ def extend_summary(m, p, q, base, capacity, valid, blocks):  # type: ignore[no-u
     prefix = column + p[q + at.K_WORDS] * capacity
     width = p[q + at.K_PREFIX_WORDS]
     levels = prefix + ((capacity >> at.BLOCK_SHIFT) + 1) * width
-    extremes = p[q + at.K_EXTREMES]
     for number in range(p[q + at.K_ACC_COUNT]):
         a = p[q + at.K_ACCS] + number * at.ACC
         flags = column + p[a + at.A_FLAG] * capacity
-        shift = p[a + at.A_SHIFT]
         row = prefix + valid * width + p[a + at.A_PREFIX]
+        if p[a + at.A_CLASS] == at.CLASS_BANK:
+            items = column + p[a + at.A_COLUMN] * capacity
+            extend_bank(m, p, q, a, flags, items, row, levels, capacity >> at.BLOCK_SHIFT, valid, blocks)
+            continue
         if p[a + at.A_CLASS] == at.CLASS_AVERAGE:
             extend_averages(m, p, a, column, capacity, row, width, valid, blocks)
             continue
-        if p[a + at.A_CLASS] != at.CLASS_NUMBERS:
-            for block in range(valid, blocks):
-                n = m[row]
-                row += width
-                m[row] = n + count_range(
-                    m, flags, shift, block << at.BLOCK_SHIFT, (block + 1) << at.BLOCK_SHIFT
-                )
-            continue
-        values = column + p[a + at.A_COLUMN] * capacity
-        extreme = p[a + at.A_EXTREME]
         for block in range(valid, blocks):
-            n, total, high, low = m[row], m[row + 1], m[row + 2], m[row + 3]
-            begin = block << at.BLOCK_SHIFT
-            n, total, high, low, least, most = number_range(
-                m,
-                flags,
-                shift,
-                values,
-                begin,
-                begin + at.BLOCK,
-                p[a + at.A_SQUARES],
-                n,
-                total,
-                high,
-                low,
-                _LARGEST,
-                -_LARGEST,
-            )
+            n = m[row]
             row += width
-            m[row], m[row + 1], m[row + 2], m[row + 3] = n, total, high, low
-            if extreme >= 0:
-                store_extremes(m, levels, capacity >> at.BLOCK_SHIFT, extremes, extreme, block, least, most)
+            m[row] = n + count_range(
+                m, flags, p[a + at.A_SHIFT], block << at.BLOCK_SHIFT, (block + 1) << at.BLOCK_SHIFT
+            )
+
+
+@njit(cache=True, nogil=True)
+def extend_bank(m, p, q, a, flags, items, row, levels, rows, valid, blocks):  # type: ignore[no-untyped-def]
+    """Write a bank's sums and extremes for the blocks ``valid`` to ``blocks``; ``row``: before them."""
+    width, stride = p[a + at.A_WIDTH], p[q + at.K_LEVEL_WORDS]
+    sums = m[at.C_SCRATCH] + p[at.P_SCRATCH_BANK]
+    for block in range(valid, blocks):
+        start_bank(m, sums, p[a + at.A_MODE])
+        begin = block << at.BLOCK_SHIFT
+        add_events(m, p, a, flags, items, begin, begin + at.BLOCK, sums)
+        after = row + p[q + at.K_PREFIX_WORDS]
+        for i in range(p[a + at.A_VECTORS]):
+            for lane in range(width):
+                place = i * width + lane
+                m[after + place] = m[row + place] + m[sums + i * at.LANES + lane]
+        row = after
+        if p[a + at.A_MODE] == at.BANK_EXTREMES:
+            cell = levels + block * stride + p[a + at.A_LEVEL]
+            for lane in range(width):
+                m[cell + lane] = m[sums + 4 * at.LANES + lane]
+                m[cell + width + lane] = m[sums + 5 * at.LANES + lane]
+            close_groups(m, p, a, levels, stride, rows, block)
 
 
 @njit(cache=True, nogil=True)
@@ -134,50 +133,6 @@ def start_averages(m, p, q, base, capacity):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def store_extremes(m, levels, rows, extremes, extreme, block, least, most):  # type: ignore[no-untyped-def]
-    """Write one block's minimum and maximum, and those of the upper rows which it completes."""
-    width = 2 * extremes
-    level = levels
-    place = block
-    while True:
-        cell = level + place * width + 2 * extreme
-        m[cell], m[cell + 1] = least, most
-        if place & (at.FAN - 1) != at.FAN - 1 or rows >> at.FAN_SHIFT == 0:
-            return
-        first = cell - (at.FAN - 1) * width
-        for i in range(at.FAN - 1):
-            least = min(least, m[first + i * width])
-            most = max(most, m[first + i * width + 1])
-        level += rows * width
-        rows >>= at.FAN_SHIFT
-        place >>= at.FAN_SHIFT
-
-
-@njit(cache=True, nogil=True)
-def block_extremes(m, levels, rows, extremes, extreme, begin, end, least, most):  # type: ignore[no-untyped-def]
-    """Fold minima and maxima of blocks [begin, end) of ``rows`` into ``least`` and ``most``."""
-    width = 2 * extremes
-    level = levels + 2 * extreme
-    while begin < end:
-        last_level = rows >> at.FAN_SHIFT == 0
-        while begin < end and (begin & (at.FAN - 1) != 0 or end - begin < at.FAN or last_level):
-            least = min(least, m[level + begin * width])
-            most = max(most, m[level + begin * width + 1])
-            begin += 1
-        if begin == end:
-            break
-        while end & (at.FAN - 1) != 0:
-            end -= 1
-            least = min(least, m[level + end * width])
-            most = max(most, m[level + end * width + 1])
-        level += rows * width
-        rows >>= at.FAN_SHIFT
-        begin >>= at.FAN_SHIFT
-        end >>= at.FAN_SHIFT
-    return least, most
-
-
-@njit(cache=True, nogil=True)
 def count_range(m, flags, shift, begin, end):  # type: ignore[no-untyped-def]
     """Count the events of [begin, end) with a flag; shift -1: all."""
     if shift < 0:
@@ -186,34 +141,6 @@ def count_range(m, flags, shift, begin, end):  # type: ignore[no-untyped-def]
     for i in range(flags + begin, flags + end):
         n += (m[i] >> shift) & 1
     return n
-
-
-@njit(cache=True, nogil=True)
-def number_range(m, flags, shift, values, begin, end, squares, n, total, high, low, least, most):  # type: ignore[no-untyped-def]
-    """Add the flagged values of [begin, end) to count, sum, squares in two limbs, minimum and maximum.
-
-    ``squares`` 0: nobody asks for them.
-    """
-    if squares == 0:
-        for i in range(begin, end):
-            if shift < 0 or (m[flags + i] >> shift) & 1 != 0:
-                value = m[values + i]
-                n += 1
-                total += value
-                least = min(least, value)
-                most = max(most, value)
-        return n, total, high, low, least, most
-    for i in range(begin, end):
-        if shift < 0 or (m[flags + i] >> shift) & 1 != 0:
-            value = m[values + i]
-            n += 1
-            total += value
-            square_high, square_low = square(value)
-            high += square_high
-            low += square_low
-            least = min(least, value)
-            most = max(most, value)
-    return n, total, high, low, least, most
 
 
 @njit(inline="always")
