@@ -20,7 +20,7 @@ Tables = tuple[list[Table], dict[str, object], list[Chart]]
 COST = "fraudstream.bench.points:cost"
 GROWTH = "fraudstream.bench.points:growth"
 KEYS = (10_000, 100_000, 1_000_000, 10_000_000)
-KINDS_OF_KEY = 5.5
+KINDS_OF_KEY = 6.5
 """Keys for each account in W1a's five kinds, about."""
 EVENTS_PER_KEY = 3.0
 DAYS = (1, 3, 7, 14, 30, 60, 90)
