@@ -137,6 +137,7 @@ def main(argv: list[str] | None = None) -> int:
         more, tables, data, charts = SUITES[suite](args, workload)
         parameters: dict[str, object] = {} if suite == "curves" else {"workload": workload.id}
         parameters |= {"seed": workload.seed, "resolution": args.resolution or "default", **more}
+        parameters["caches"] = "kernels loaded before, memory as the traffic leaves it"
         name = suite if suite == "curves" else f"{workload.id}-{suite}"
         json_path, md_path = report.write(name, command, parameters, tables, data, args.reports, charts)
         print(md_path.read_text())
