@@ -80,10 +80,24 @@ def _gather(rows, matrix, state, base, m, regs, pres):  # type: ignore[no-untype
 
 @njit(cache=True, nogil=True)
 def _gather_rows(cells, matrix, state, base, m, regs, pres):  # type: ignore[no-untyped-def]
-    """Copy columns of a row-major matrix into registers."""
+    """Copy columns of a row-major matrix into registers.
+
+    Eight rows at a time: their lines stay near while columns pass by, and eight lanes fill a line.
+    """
     for k in range(0, len(cells), 2):
         pres[cells[k + 1]] = NONE
-    for i in range(m):
+    whole = m & ~7
+    for i in range(0, whole, 8):
+        row, lane = base + i, U64(i)
+        for k in range(0, len(cells), 2):
+            column, target = cells[k], cells[k + 1]
+            at = target * TILE + i
+            bits = NONE
+            for j in range(8):
+                regs[at + j] = matrix[row + j, column]
+                bits |= U64(state[row + j, column]) << U64(j)
+            pres[target] |= bits << lane
+    for i in range(whole, m):
         lane = U64(i)
         for k in range(0, len(cells), 2):
             column, target = cells[k], cells[k + 1]
