@@ -464,7 +464,10 @@ def _in_texts(atom, k, m, regs, pool):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _atoms(atom, m, regs, regf, pres, pool, poolf, mask):  # type: ignore[no-untyped-def]
-    """Evaluate comparisons into pairs of masks; loops of eight pack best."""
+    """Evaluate comparisons into pairs of masks.
+
+    The common ones always take the whole tile: loops of a fixed length become vector instructions.
+    """
     node = 2
     for k in range(0, len(atom), ATOM_WIDTH):
         op, left = atom[k], atom[k + 1]
@@ -473,43 +476,28 @@ def _atoms(atom, m, regs, regf, pres, pool, poolf, mask):  # type: ignore[no-unt
         if op == LT_I:
             bound = atom[k + 3]
             row = regs[a : a + TILE]
-            for j in range(0, m, 8):
-                part = NONE
-                for i in range(8):
-                    part |= U64(row[j + i] < bound) << U64(i)
-                bits |= part << U64(j)
+            for i in range(TILE):
+                bits |= U64(row[i] < bound) << U64(i)
         elif op == EQ_I:
             bound = atom[k + 3]
             row = regs[a : a + TILE]
-            for j in range(0, m, 8):
-                part = NONE
-                for i in range(8):
-                    part |= U64(row[j + i] == bound) << U64(i)
-                bits |= part << U64(j)
+            for i in range(TILE):
+                bits |= U64(row[i] == bound) << U64(i)
         elif op == LT_F:
             limit = poolf[atom[k + 3]]
             rowf = regf[a : a + TILE]
-            for j in range(0, m, 8):
-                part = NONE
-                for i in range(8):
-                    part |= U64(rowf[j + i] < limit) << U64(i)
-                bits |= part << U64(j)
+            for i in range(TILE):
+                bits |= U64(rowf[i] < limit) << U64(i)
         elif op == GT_F:
             limit = poolf[atom[k + 3]]
             rowf = regf[a : a + TILE]
-            for j in range(0, m, 8):
-                part = NONE
-                for i in range(8):
-                    part |= U64(rowf[j + i] > limit) << U64(i)
-                bits |= part << U64(j)
+            for i in range(TILE):
+                bits |= U64(rowf[i] > limit) << U64(i)
         elif op == EQ_F:
             limit = poolf[atom[k + 3]]
             rowf = regf[a : a + TILE]
-            for j in range(0, m, 8):
-                part = NONE
-                for i in range(8):
-                    part |= U64(rowf[j + i] == limit) << U64(i)
-                bits |= part << U64(j)
+            for i in range(TILE):
+                bits |= U64(rowf[i] == limit) << U64(i)
         elif op == PRESENT:
             bits = present
             present = ALL
