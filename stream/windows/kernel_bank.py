@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from numba import njit
 
 from fraudstream.stream.windows import layout as at
@@ -24,6 +25,7 @@ def bank(m, p, q, a, base, capacity, head, panes, pane_head, borders, event, val
     mode = p[a + at.A_MODE]
     sums = m[at.C_SCRATCH] + p[at.P_SCRATCH_BANK]
     start_bank(m, sums, mode)
+    entered, current = lanes_entered(m, p, a, event), m[event + p[a + at.A_COLUMN]]
     pane_borders = borders + p[q + at.K_WINDOW_COUNT]
     end, pane_end = head, pane_head
     for s in range(p[a + at.A_SPANS], p[a + at.A_SPANS] + p[a + at.A_SPAN_COUNT] * at.SPAN, at.SPAN):
@@ -46,53 +48,58 @@ def bank(m, p, q, a, base, capacity, head, panes, pane_head, borders, event, val
                 pane_levels = levels_of(p, q, panes, size)
                 add_levels(m, p, a, pane_levels, level_words, size, pane_begin, pane_end, sums)
             pane_end = pane_begin
-        write_bank(m, p, a, p[s + 1], p[s + 2], sums, event, value, state)
+        write_bank(m, p, p[s + 1], p[s + 2], sums, entered, current, p[a + at.A_SCALE], value, state)
 
 
 @njit(cache=True, nogil=True)
-def write_bank(m, p, a, first, last, sums, event, value, state):  # type: ignore[no-untyped-def]
-    """Write the features [first, last) of one window from a bank's sums."""
-    word, current = m[event + p[a + at.A_FLAG]], m[event + p[a + at.A_COLUMN]]
-    lanes = p[a + at.A_LANES]
-    for f in range(first, last, at.FEATURE):
-        agg, out, lane = p[f + at.F_AGG], p[f + at.F_OUT], p[f + at.F_LANE]
-        inside = ((word >> p[lanes + lane]) & 1) | p[lanes + at.LANES + lane]
-        add = inside & p[f + at.F_INCLUDE]
-        at_lane = sums + lane
+def lanes_entered(m, p, a, event):  # type: ignore[no-untyped-def]
+    """Return one bit for each lane: whether the current event enters it."""
+    word, lanes = m[event + p[a + at.A_FLAG]], p[a + at.A_LANES]
+    bits = np.int64(0)
+    for lane in range(p[a + at.A_WIDTH]):
+        bits |= (((word >> p[lanes + lane]) & 1) | p[lanes + at.LANES + lane]) << lane
+    return bits
+
+
+@njit(cache=True, nogil=True)
+def write_bank(m, p, first, last, sums, entered, current, scale, value, state):  # type: ignore[no-untyped-def]
+    """Write the features [first, last) of one window from a bank's sums.
+
+    ``entered``: the current event's lanes; ``scale``: of a fixed-point value, 0 for integers.
+    """
+    factor = 1.0 if scale == 0 else float_of(scale)
+    for f in range(first, last):
+        word = p[f]
+        agg, lane = word & at.W_AGG_BITS, (word >> at.W_LANE) & at.W_LANE_BITS
+        add = (entered >> lane) & (word >> at.W_INCLUDE) & 1
+        out, at_lane = word >> at.W_OUT, sums + lane
         count = m[at_lane] + add
-        if count < p[f + at.F_MIN]:
+        if count < (word >> at.W_MIN) & at.W_MIN_BITS:
             continue
         if agg == at.AGG_COUNT:
             value[out] = count
             state[out] = 1
             continue
         total = m[at_lane + at.LANES] + add * current
-        scale = p[f + at.F_SCALE]
         if agg == at.AGG_SUM:
-            value[out] = scaled(total, scale)
+            value[out] = total if scale == 0 else bits_of(float(total) / factor)
             state[out] = 1
             continue
         if count == 0:
             continue
         state[out] = 1
-        if agg == at.AGG_MIN or agg == at.AGG_MAX:
-            least = agg == at.AGG_MIN
-            result = m[at_lane + (4 if least else 5) * at.LANES]
-            if add:
-                result = min(result, current) if least else max(result, current)
-            value[out] = scaled(result, scale)
-            continue
         if agg == at.AGG_MEAN:
             number = float(total) / float(count)
-        else:
+            value[out] = bits_of(number / factor if scale != 0 else number)
+        elif agg == at.AGG_STD:
             more_high, more_low = square(current)
             high, low = m[at_lane + 2 * at.LANES], m[at_lane + 3 * at.LANES]
             spread = variance_sum(count, total, high + add * more_high, low + add * more_low)
             number = math.sqrt(spread) / float(count)
-        value[out] = bits_of(number / float_of(scale) if scale != 0 else number)
-
-
-@njit(inline="always")
-def scaled(number, scale):  # type: ignore[no-untyped-def]
-    """Return an integer as it is, or a fixed-point one as binary64."""
-    return number if scale == 0 else bits_of(float(number) / float_of(scale))
+            value[out] = bits_of(number / factor if scale != 0 else number)
+        else:
+            least = agg == at.AGG_MIN
+            result = m[at_lane + (4 if least else 5) * at.LANES]
+            if add:
+                result = min(result, current) if least else max(result, current)
+            value[out] = result if scale == 0 else bits_of(float(result) / factor)

@@ -55,6 +55,12 @@ HOUR_MS = 3_600_000
 PANE_GAIN = 2
 """Old events are folded where their panes take less than one part in so many of their memory."""
 DAY_MS = 86_400_000
+KEY_BYTES, EVENT_BYTES, PANE_BYTES = 100, 64, 32
+"""What counts towards ``max_state_bytes``, whatever is allocated."""
+BOUND_SHIFT = 10
+"""``max_state_bytes`` is enforced where the offset divided by 2^this changes: a place in the log."""
+BOUND_SPARE = 16
+"""One part in so many of ``max_state_bytes`` is free after keys had to go."""
 FOLD_MIN = 64
 """A key with at least this many events may fold its old ones into panes."""
 KEY_LIFE_MS = 400 * DAY_MS
@@ -80,9 +86,10 @@ C_EVENTS = 11  # kept events of all keys
 C_ARENA_BEGIN = 12
 C_PANES = 13  # panes of all keys
 CONTROL = 16
-KIND_STATE = 64  # live keys, free segments by class, free pane segments by class
+KIND_STATE = 64  # live keys, free segments by class, free pane segments by class, EVICTED
 FREE_EVENTS = 1
 FREE_PANES = 32
+EVICTED = 63  # newest event of the keys that went because of max_state_bytes; NEVER: none
 
 # --- memory: header of a key -------------------------------------------------------------------------
 H_LOW = 0
@@ -199,7 +206,8 @@ A_HALF_LIFE = 14
 A_LANES = 15  # bank: list of LANES bits in the flag word and LANES words, 1: every event
 A_WIDTH = 16  # bank: lanes of its vectors
 A_VECTORS = 17  # bank: vectors of its prefix row
-ACC = 18
+A_SCALE = 18  # bank: binary64 bits of 10 ** decimals for fixed point, 0: integers stay integers
+ACC = 19
 SPAN = 3
 CLASS_EVENTS = 0  # first, last, since_*
 CLASS_BANK = 1  # count, sum, mean, std, min, max
@@ -221,11 +229,18 @@ F_MIN = 2  # min_count
 F_INCLUDE = 3  # 1: the current event counts
 F_SCALE = 4  # binary64 bits of 10 ** decimals for fixed point, 0: integers stay integers
 F_MAX = 5  # distinct: cap
-F_LANE = 5  # bank
 F_PAYLOAD = 6  # list of (column or -1 for the time, output column, number among the accumulator's payloads)
 F_PAYLOAD_COUNT = 7
 FEATURE = 8
 PAYLOAD = 3
+# of a bank: one word, aggregate | lane | include | min_count | column of the feature matrix
+W_AGG_BITS = 15
+W_LANE = 4
+W_LANE_BITS = 7
+W_INCLUDE = 7
+W_MIN = 8
+W_MIN_BITS = (1 << 24) - 1
+W_OUT = 32
 
 AGG_COUNT = 0
 AGG_SUM = 1

@@ -14,7 +14,6 @@ from fraudstream.rules.bundle import Agg, Feature, FeatureSet, Schema, Type
 from fraudstream.stream.windows import layout as at
 from fraudstream.stream.windows.accumulators import (
     FOREVER,
-    NUMERIC,
     POINTS,
     SINCE,
     Accumulator,
@@ -193,9 +192,12 @@ def _records(table: _Table, kind: Kind, schema: Schema) -> list[list[int]]:
         spans: list[int] = []
         for window in sorted(acc.spans, key=reach):
             features: list[int] = []
-            # One after the other what is computed alike, from the same lane.
-            for item, lane in sorted(acc.spans[window], key=lambda one: (one[1], one[0].agg)):
-                features += _feature_record(table, kind, acc, item, lane, schema)
+            # One after the other what is computed alike.
+            for item, lane in sorted(acc.spans[window], key=lambda one: (_CODES[one[0].agg], one[1])):
+                if acc.kind_class == at.CLASS_BANK:
+                    features.append(_bank_feature(item, lane))
+                else:
+                    features += _feature_record(table, kind, acc, item, schema)
             begin = table.add(features)
             spans += [windows.index(window), begin, begin + len(features)]
         places = [flag_place(need) for need in acc.lanes]
@@ -213,6 +215,8 @@ def _records(table: _Table, kind: Kind, schema: Schema) -> list[list[int]]:
         record[at.A_LANES] = table.add(
             lanes + [_NO_FLAG] * (at.LANES - len(lanes)) + always + [0] * (at.LANES - len(always))
         )
+        if acc.column is not None and acc.column[1] == at.MODE_FIXED:
+            record[at.A_SCALE] = _bits(10.0 ** acc.column[2])
         record[at.A_POSITION] = positions if acc.has_positions else -1
         record[at.A_LIST] = lists
         record[at.A_FROZEN] = frozen if acc.is_frozen else -1
@@ -228,20 +232,21 @@ def _records(table: _Table, kind: Kind, schema: Schema) -> list[list[int]]:
     return result
 
 
-def _feature_record(
-    table: _Table, kind: Kind, acc: Accumulator, item: Feature, lane: int, schema: Schema
-) -> list[int]:
+def _bank_feature(item: Feature, lane: int) -> int:
+    include = int(not item.exclude_current)
+    word = _CODES[item.agg] | lane << at.W_LANE | include << at.W_INCLUDE
+    return word | item.min_count << at.W_MIN | item.outputs[0].column << at.W_OUT
+
+
+def _feature_record(table: _Table, kind: Kind, acc: Accumulator, item: Feature, schema: Schema) -> list[int]:
     first_column = 1 + kind.flag_words
     record = [0] * at.FEATURE
     record[at.F_AGG] = _CODES[item.agg]
     record[at.F_OUT] = item.outputs[0].column
     record[at.F_MIN] = item.min_count
     record[at.F_INCLUDE] = int(not item.exclude_current and item.agg not in SINCE)
-    if acc.kind_class == at.CLASS_BANK:
-        record[at.F_LANE] = lane
-    else:
-        record[at.F_MAX] = item.max_distinct
-    if item.agg in NUMERIC or item.agg is Agg.EWMA:
+    record[at.F_MAX] = item.max_distinct
+    if item.agg is Agg.EWMA:
         of = schema.field(item.of[0])
         record[at.F_SCALE] = _bits(10.0**of.decimals) if of.type is Type.NUMBER else 0
     if item.agg in POINTS:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fraudstream.rules.bundle import FeatureSet, Schema
-from fraudstream.stream.windows import kernel_advance, kernel_export, kernel_keys
+from fraudstream.stream.windows import kernel_advance, kernel_bound, kernel_export, kernel_keys
 from fraudstream.stream.windows import layout as at
 from fraudstream.stream.windows.admit import Admission, DedupStore, owned
 from fraudstream.stream.windows.memory import Memory
@@ -62,6 +63,12 @@ class WindowStore:
         m[at.C_INDEX], m[at.C_INDEX_MASK] = self._areas[0], INDEX_MIN - 1
         m[at.C_ARENA] = m[at.C_ARENA_BEGIN] = len(m) // 2
         m[at.C_ARENA_END] = len(m)
+        self._evicted = at.CONTROL + np.arange(len(plan.kinds)) * at.KIND_STATE + at.EVICTED
+        m[self._evicted] = at.NEVER
+        self._bound = features.time.max_state_bytes
+        self._last_offset = -1
+        self.evicted_keys = 0
+        """Keys that went because of ``max_state_bytes``, since this store was made."""
 
     @property
     def watermark_ms(self) -> int:
@@ -128,15 +135,55 @@ class WindowStore:
             result.value,
             result.state,
             result.approximate.view(np.uint8),
-            self.watermark_ms,
         )
-        answer = kernel_advance.advance(*arguments)
+        first = 0
+        for last in self._bounds(batch.offset):
+            watermark = int(admission.watermark_ms[last]) if last < n else self.watermark_ms
+            if first < last:
+                self._advance(arguments, first, last, watermark)
+            if last < n:
+                self._shrink(watermark)
+            first = last
+        return result
+
+    def _advance(self, arguments: tuple[Any, ...], first: int, last: int, watermark: int) -> None:
+        answer = kernel_advance.advance(*arguments, first, last, watermark)
         if answer == kernel_advance.GROW:
-            self._make_room(n * len(self._plan.kinds))
-            answer = kernel_advance.advance(*arguments)
+            self._make_room((last - first) * len(self._plan.kinds))
+            answer = kernel_advance.advance(*arguments, first, last, watermark)
         if answer != kernel_advance.DONE:
             raise MemoryError("window memory is full: shorten windows or add partitions")
-        return result
+
+    def _bounds(self, offset: NDArray[np.int64]) -> list[int]:
+        """Return before which rows the state's size is looked at, and the number of rows."""
+        n = len(offset)
+        if not self._bound or n == 0:
+            return [n]
+        spans = np.concatenate(([self._last_offset], offset)) >> at.BOUND_SHIFT
+        self._last_offset = int(offset[-1])
+        return [*np.flatnonzero(np.diff(spans)).tolist(), n]
+
+    def _shrink(self, watermark_ms: int) -> None:
+        """Let the longest idle keys go if the windows count for more than ``max_state_bytes``."""
+        if self.counted_bytes <= self._bound:
+            return
+        columns = [np.empty(int(self._m[at.C_KEYS]), np.int64) for _ in range(5)]
+        count = kernel_bound.weigh(self._m, self._plan.table, watermark_ms, *columns)
+        numbers, last, low, high, size = (column[:count] for column in columns)
+        excess = int(size.sum()) - (self._bound - self._bound // at.BOUND_SPARE)
+        if int(size.sum()) <= self._bound:
+            return
+        order = np.lexsort((high, low, last))
+        gone = order[: int(np.searchsorted(np.cumsum(size[order]), excess)) + 1]
+        kernel_bound.evict(self._m, numbers[gone])
+        self.evicted_keys += len(gone)
+
+    @property
+    def counted_bytes(self) -> int:
+        """What the windows count for towards ``max_state_bytes``; idle keys that are to go included."""
+        m = self._m
+        events, panes = m[at.C_EVENTS] * at.EVENT_BYTES, m[at.C_PANES] * at.PANE_BYTES
+        return int(m[at.C_KEYS] * at.KEY_BYTES + events + panes)
 
     def decided(self, admission: Admission, decision: NDArray[np.uint8], score: NDArray[np.int32]) -> None:
         """Remember the results of the rows that are not duplicates, for duplicates to come."""
@@ -153,7 +200,7 @@ class WindowStore:
             {
                 "features": self._features.hash.encode(),
                 "schema": self._schema.hash.encode(),
-                "clock": np.array([self.watermark_ms, self._dedup.first_ms], "<i8").tobytes(),
+                "clock": self._clock(),
                 "keys": words.astype("<i8", copy=False).tobytes(),
                 "entries": self._dedup.export().astype("<i8", copy=False).tobytes(),
             }
@@ -178,6 +225,8 @@ class WindowStore:
                 )
         store = cls(features, schema)
         clock = np.frombuffer(sections["clock"], "<i8")
+        store._last_offset = int(clock[2])
+        store._m[store._evicted] = clock[3:]
         words = np.require(np.frombuffer(sections["keys"], "<i8"), np.int64, ("C", "W"))
         entries = np.frombuffer(sections["entries"], "<i8").reshape(-1, 7)
         store._dedup.restore(np.require(entries, np.int64, ("C", "W")), int(clock[0]), int(clock[1]))
@@ -194,11 +243,16 @@ class WindowStore:
             for place in (kernel_export.X_KIND, kernel_export.X_LOW, kernel_export.X_HIGH)
         )
         digest = hashlib.sha256()
-        digest.update(np.array([self.watermark_ms, self._dedup.first_ms], "<i8").tobytes())
+        digest.update(self._clock())
         for begin in begins[np.lexsort((high, low, kind))].tolist():
             digest.update(words[begin : begin + words[begin]].astype("<i8", copy=False).data)
         digest.update(self._dedup.export().astype("<i8", copy=False).tobytes())
         return digest.hexdigest()
+
+    def _clock(self) -> bytes:
+        """Return what is known of the partition as a whole."""
+        clock = [self.watermark_ms, self._dedup.first_ms, self._last_offset, *self._m[self._evicted]]
+        return np.array(clock, "<i8").tobytes()
 
     def _export(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the records of all visible keys and where each begins."""
