@@ -2,7 +2,7 @@
 
 core      the deterministic core without Kafka, per step
 windows   the windows of a workload alone, by batch size; with --profile by kind of key and aggregate
-curves    cost against keys, history and features; growth of state
+curves    cost against keys, history, features and rules; growth of state
 memory    bytes a key, an event, an idle account; whole banks
 snapshot  a partition's state copied out and read back
 kafka     through a real broker, closed loop
