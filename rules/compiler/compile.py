@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fraudstream.rules.bundle import Bundle, Rule
+from fraudstream.rules.bundle import Bundle, Effect, Rule
 from fraudstream.rules.compiler.canonical import canonical_json
 from fraudstream.rules.compiler.checks import run_checks
 from fraudstream.rules.compiler.declared import Declared, expressions_of
@@ -83,13 +83,16 @@ def read_directory(path: Path) -> dict[str, bytes]:
     return files
 
 
-def compile_sources(files: Mapping[str, bytes], model_inputs: Iterable[str] | None = None) -> Compiled:
+def compile_sources(
+    files: Mapping[str, bytes], model_inputs: Iterable[str] | None = None, now_ms: int | None = None
+) -> Compiled:
     """Compile rule files; every error of every file is found in one run.
 
     Args:
         files: content by path, as ``read_directory`` gives it.
         model_inputs: fields and features that the model in force reads, empty without a model; for warnings
             about unused and undeclared features. None: not known.
+        now_ms: the clock, for warnings about exceptions that are over; changes nothing else.
     """
     findings = Findings()
     if not _fits(files, findings):
@@ -133,6 +136,7 @@ def compile_sources(files: Mapping[str, bytes], model_inputs: Iterable[str] | No
         inputs,
         complete,
         reference,
+        now_ms,
     )
     run_checks(declared, findings)
     bundle = None if findings.failed else _build(declared, files)
@@ -215,6 +219,8 @@ def _build(declared: Declared, files: Mapping[str, bytes]) -> Bundle:
             gates[door] = len(outputs)
             outputs.append(rule.gate)
         rules.append(_built(rule, index, gates[door], index_of))
+    for index, rule in enumerate(evaluated):
+        rules[index] = _with_effects(rules[index], rule, outputs)
     features = declared.features.feature_set
     program = compile_outputs(outputs)
     filtered = () if features.filter_program is None else features.filter_program.slots
@@ -232,6 +238,19 @@ def _build(declared: Declared, files: Mapping[str, bytes]) -> Bundle:
         slots=dict(declared.slots),
         reference=reference_of(declared.reference, read),
     )
+
+
+def _with_effects(rule: Rule, declared: DeclaredRule, outputs: list[Checked]) -> Rule:
+    """Append a rule's further outputs, for exceptions and score bands."""
+    found = declared.outcome
+    assert found is not None
+    before = -1
+    if found.before is not None:
+        before = len(outputs)
+        outputs.append(found.before)
+    bands = tuple(Effect(len(outputs) + at, score) for at, (_, score) in enumerate(found.effects))
+    outputs += [output for output, _ in found.effects]
+    return replace(rule, before=before, bands=bands)
 
 
 def _built(rule: DeclaredRule, index: int, gate: int, typologies: Mapping[str, int]) -> Rule:

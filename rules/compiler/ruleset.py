@@ -9,16 +9,18 @@ from fraudstream.rules.bundle import Action, Mode, Schema, Segment, Severity, Sl
 from fraudstream.rules.compiler import grammar
 from fraudstream.rules.compiler import shape as shapes
 from fraudstream.rules.compiler.cases import Case, read_cases
+from fraudstream.rules.compiler.exceptions import read_bands, read_exceptions
 from fraudstream.rules.compiler.expressions import checked, note
 from fraudstream.rules.compiler.lists import instant
 from fraudstream.rules.compiler.nodes import names
 from fraudstream.rules.compiler.params import Param, plain_name, read_params
-from fraudstream.rules.compiler.reader import Findings, ScalarNode
+from fraudstream.rules.compiler.parts import Condition, Outcome, Parts, outcome
+from fraudstream.rules.compiler.reader import Findings, ScalarNode, SequenceNode
 from fraudstream.rules.compiler.shape import Section
 from fraudstream.rules.compiler.source import quoted
 from fraudstream.rules.compiler.suggest import suggest
 from fraudstream.rules.compiler.text import compile_text
-from fraudstream.rules.compiler.types import Checked, Scope, both, gate, names_read
+from fraudstream.rules.compiler.types import Checked, Scope, gate, names_read
 from fraudstream.rules.compiler.typologies import LANGUAGE, zone_name
 from fraudstream.rules.compiler.vocabulary import (
     ACTIONS,
@@ -38,16 +40,6 @@ RESERVED_IDS = ("typology.", "model.")
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
-    """An expression of a rule: a named part, or ``when``."""
-
-    checked: Checked
-    place: ScalarNode
-    """The expression in the file."""
-    key: ScalarNode
-
-
-@dataclass(frozen=True, slots=True)
 class Context:
     """What all rules of a directory share."""
 
@@ -60,7 +52,7 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class DeclaredRule:
-    """A rule as written and checked; ``when`` is None where an error left nothing to run."""
+    """A rule as written and checked."""
 
     id: str
     place: ScalarNode
@@ -71,6 +63,7 @@ class DeclaredRule:
     action: Action
     never_override: bool
     score: int
+    """With bands: the highest."""
     priority: int
     typology: str
     on: tuple[str, ...]
@@ -82,14 +75,28 @@ class DeclaredRule:
     scope: Scope
     """With the rule's params and conditions."""
     params: Mapping[str, Param] = field(default_factory=dict)
-    conditions: Mapping[str, Condition] = field(default_factory=dict)
-    when: Condition | None = None
+    parts: Parts = field(default_factory=Parts)
     gate: Checked | None = None
-    full: Checked | None = None
-    """Gate and ``when``."""
+    outcome: Outcome | None = None
+    """None where an error left nothing to run."""
     reason: Mapping[str, tuple[Segment, ...]] = field(default_factory=dict)
     reads: tuple[Slot, ...] = ()
     cases: tuple[Case, ...] = ()
+
+    @property
+    def conditions(self) -> Mapping[str, Condition]:
+        """Return the named conditions, in the order written."""
+        return self.parts.conditions
+
+    @property
+    def when(self) -> Condition | None:
+        """Return the condition of a match."""
+        return self.parts.when
+
+    @property
+    def full(self) -> Checked | None:
+        """Return the whole condition: gate, ``when``, exceptions."""
+        return None if self.outcome is None else self.outcome.full
 
     @property
     def evaluated(self) -> bool:
@@ -142,8 +149,7 @@ def _read_rule(
     mode = section.section("mode", MODE)
     params = read_params(section, scope, findings)
     scope = replace(scope, params={key: item.value for key, item in params.items()})
-    conditions = _read_conditions(section, scope, findings)
-    scope = replace(scope, conditions={key: item.checked for key, item in conditions.items()})
+    parts, scope = _read_parts(section, scope, findings)
     action = Action[section.choice("action", ACTIONS, "none").upper()]
     rule = DeclaredRule(
         id=name,
@@ -154,7 +160,7 @@ def _read_rule(
         mode=Mode("live" if mode is None else _state(mode, findings)),
         action=action,
         never_override=section.choice("override", OVERRIDES, "allowed") == "never",
-        score=_score(section, findings),
+        score=_score(section, parts),
         priority=section.integer("priority", -1_000_000, 1_000_000, 0),
         typology=_typology(section, context, findings),
         on=_event_types(section, context.schema, findings),
@@ -167,8 +173,7 @@ def _read_rule(
         ),
         scope=scope,
         params=params,
-        conditions=conditions,
-        when=_read_when(section, conditions, scope, findings),
+        parts=parts,
     )
     if rule.never_override and action is not Action.BLOCK:
         hint = "set `action: block` or remove it"
@@ -183,14 +188,16 @@ def _read_rule(
 
 
 def _with_program(rule: DeclaredRule, context: Context) -> DeclaredRule:
-    if rule.when is None:
-        return rule
     door = gate(rule.scope, rule.on, rule.from_ms, rule.until_ms)
-    slots = {slot.name: slot for slot in names_read(rule.when.checked)}
+    found = outcome(rule.scope, door, rule.parts)
+    if found is None:
+        return rule
+    used = [part for part in rule.parts if part.label not in rule.conditions]
+    slots = {slot.name: slot for part in used for slot in names_read(part.checked)}
     for pieces in rule.reason.values():
         slots.update((piece.slot.name, piece.slot) for piece in pieces if piece.slot is not None)
     reads = tuple(slots[name] for name in sorted(slots) if name in context.scope.slots)
-    return replace(rule, gate=door, full=both(door, rule.when.checked), reads=reads)
+    return replace(rule, gate=door, outcome=found, reads=reads)
 
 
 def _state(section: Section, findings: Findings) -> str:
@@ -201,11 +208,9 @@ def _state(section: Section, findings: Findings) -> str:
     return section.choice("state", STATES, "live")
 
 
-def _score(section: Section, findings: Findings) -> int:
-    node = section.node("score")
-    if node is not None and not isinstance(node, ScalarNode):
-        findings.error(node, "score bands are not supported yet", "give one number from 0 to 100")
-        return 0
+def _score(section: Section, parts: Parts) -> int:
+    if isinstance(section.node("score"), SequenceNode):
+        return max((band.score for band in parts.bands), default=0)
     return section.integer("score", 0, 100, 0)
 
 
@@ -234,6 +239,19 @@ def _event_types(section: Section, schema: Schema, findings: Findings) -> tuple[
     if not nodes and section.node("on") is not None:
         findings.error(section.key("on"), "`on` was empty", "name at least one event type")
     return tuple(out)
+
+
+def _read_parts(section: Section, scope: Scope, findings: Findings) -> tuple[Parts, Scope]:
+    """Return a rule's conditions, and the scope with the named ones."""
+    conditions = _read_conditions(section, scope, findings)
+    scope = replace(scope, conditions={key: item.checked for key, item in conditions.items()})
+    parts = Parts(
+        conditions,
+        _read_when(section, conditions, scope, findings),
+        read_exceptions(section, scope, findings),
+        read_bands(section, scope, findings),
+    )
+    return parts, scope
 
 
 def _read_conditions(section: Section, scope: Scope, findings: Findings) -> dict[str, Condition]:
@@ -277,7 +295,7 @@ def _read_conditions(section: Section, scope: Scope, findings: Findings) -> dict
             if found is None:
                 failed.add(name)
             else:
-                done[name] = Condition(found, text, key)
+                done[name] = Condition(found, text, key, name)
     order = [key.text for key, _ in entries]
     return {name: done[name] for name in order if name in done}
 
@@ -298,7 +316,7 @@ def _read_when(
         return None
     found = checked(node, scope, findings)
     key = section.source.entries["when"][0]
-    return None if found is None else Condition(found, node, key)
+    return None if found is None else Condition(found, node, key, "when")
 
 
 def _read_reason(

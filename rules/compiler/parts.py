@@ -1,0 +1,110 @@
+"""The parts of a rule that are conditions, and what they mean together.
+
+A rule holds where its gate (event types, effective interval) and ``when`` are true and no exception that
+has not ended is true. An exception or score band that is unknown counts as false: it takes nothing away
+and gives nothing. The first true band gives the points; a match without a true band gives none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fraudstream.rules.compiler import build
+from fraudstream.rules.compiler.reader import ScalarNode
+from fraudstream.rules.compiler.terms import TIME, Checked, Constant, Scope, Term
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """An expression of a rule: a named part, ``when``, an exception or a band."""
+
+    checked: Checked
+    place: ScalarNode
+    """The expression in the file."""
+    key: ScalarNode
+    label: str
+    """What operators call it: the name of a condition, or the key of the rule that it stands in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exemption:
+    """One of ``exceptions``: turns a match off until an instant of event time."""
+
+    condition: Condition
+    owner: str
+    until_ms: int
+    until: ScalarNode
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreBand:
+    """One of the bands of ``score``."""
+
+    condition: Condition
+    score: int
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """All conditions of a rule; ``when`` is None where an error left nothing to run."""
+
+    conditions: Mapping[str, Condition] = field(default_factory=dict)
+    when: Condition | None = None
+    exceptions: tuple[Exemption, ...] = ()
+    bands: tuple[ScoreBand, ...] = ()
+
+    def __iter__(self) -> Iterator[Condition]:
+        """Iterate over all of them, named ones first."""
+        yield from self.conditions.values()
+        if self.when is not None:
+            yield self.when
+        yield from (item.condition for item in self.exceptions)
+        yield from (item.condition for item in self.bands)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The outputs of a rule."""
+
+    full: Checked
+    """Whether the rule holds; counted, and shown to tests."""
+    before: Checked | None = None
+    """The same without exceptions; None: there are none."""
+    effects: tuple[tuple[Checked, int], ...] = ()
+    """Disjoint parts of ``full`` with their points; empty: ``full`` itself with the rule's score."""
+
+
+def outcome(scope: Scope, gate: Checked, parts: Parts) -> Outcome | None:
+    """Put the parts of a rule together; None where it has no ``when``."""
+    if parts.when is None:
+        return None
+    held = build.join("and", [gate.term, parts.when.checked.term])
+    full = held
+    if parts.exceptions:
+        off = build.join("or", [_in_force(scope, item) for item in parts.exceptions])
+        full = build.join("and", [held, build.negated(off)])
+    effects: list[tuple[Checked, int]] = []
+    earlier: list[Term] = []
+    for band in parts.bands:
+        own = build.definite(band.condition.checked.term)
+        effects.append((_checked([full, own, *earlier]), band.score))
+        earlier.append(build.negated(own))
+    if earlier:
+        effects.append((_checked([full, *earlier]), 0))
+    text = parts.when.checked.text
+    return Outcome(
+        Checked(text, None, full), Checked(text, None, held) if parts.exceptions else None, tuple(effects)
+    )
+
+
+def _in_force(scope: Scope, item: Exemption) -> Term:
+    terms = [item.condition.checked.term]
+    if scope.event_time is not None:
+        time = build.read(scope.event_time, TIME)
+        terms.append(build.compare("<", time, build.const(Constant(TIME, item.until_ms))))
+    return build.definite(build.join("and", terms))
+
+
+def _checked(terms: Sequence[Term]) -> Checked:
+    return Checked("", None, build.join("and", terms))
