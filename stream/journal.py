@@ -27,7 +27,11 @@ import orjson
 Mode = Literal["live", "shadow"]
 
 MEMBERS = ("bundle", "models", "core", "mode", "state_from")
-"""What a version record may change, each member by itself."""
+"""What a version record may change, each member by itself; the first names all of them."""
+STATE = "state"
+"""Member that says how the state came to its definitions; records of before 0.2 have none."""
+BUILT, CARRIED = "built", "carried"
+"""From the input, or from the state before: new features are warming."""
 
 
 class JournalError(Exception):
@@ -97,6 +101,12 @@ class InForce:
     """Input offset from which the state under this bundle was built."""
     tables: Mapping[str, str] = field(default_factory=dict)
     """Reference table -> ``sha256:<hex>`` of its content."""
+    state: str = BUILT
+
+    def rebuilds(self, before: InForce, *, other_definitions: bool) -> bool:
+        """Return whether the state is built anew from the input where this follows ``before``."""
+        built_again = self.state == BUILT and (other_definitions or before.state == CARRIED)
+        return built_again or self.state_from != before.state_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +136,7 @@ class Journal:
         if not self.versions:
             raise JournalError("journal has no version in force; the partition was never started")
         members: dict[str, Any] = {}
-        for name in MEMBERS:
+        for name in (*MEMBERS, STATE):
             best = self.versions[0]
             found = best.from_offset <= offset
             for version in self.versions[1:]:
@@ -134,7 +144,7 @@ class Journal:
                     continue
                 if not found or version.from_offset >= best.from_offset:
                     best, found = version, True
-            members[name] = best.changes[name]
+            members[name] = best.changes.get(name, BUILT)
         return InForce(**members, tables=self._tables(offset))
 
     def _tables(self, offset: int) -> dict[str, str]:
@@ -233,10 +243,10 @@ def version_record(
     changes: Mapping[str, str | int],
     tables: Mapping[str, str] | None = None,
 ) -> bytes:
-    """Write a ``version``; ``changes`` names members of :data:`MEMBERS`, ``tables`` content by table."""
-    if unknown := [name for name in changes if name not in MEMBERS]:
+    """Write a ``version``; ``changes`` names members, ``tables`` content by table."""
+    if unknown := [name for name in changes if name not in (*MEMBERS, STATE)]:
         raise ValueError(f"a version has no member `{unknown[0]}`")
-    ordered = {name: changes[name] for name in MEMBERS if name in changes}
+    ordered = {name: changes[name] for name in (*MEMBERS, STATE) if name in changes}
     more = {"tables": dict(sorted(tables.items()))} if tables else {}
     return orjson.dumps({"k": "version", "epoch": epoch, "from": from_offset, **ordered, **more})
 
@@ -297,6 +307,10 @@ def _version(item: _Item, epoch: int, *, first: bool) -> Version:
             changes[name] = item.integer(name) if name == "state_from" else item.text(name)
         elif first:
             raise item.error(f"the first version lacks `{name}`; it names all of {', '.join(MEMBERS)}")
+    if STATE in item.members:
+        changes[STATE] = item.text(STATE)
+        if changes[STATE] not in (BUILT, CARRIED):
+            raise item.error(f"`state` was `{changes[STATE]}`, expected {BUILT} or {CARRIED}")
     if changes.get("mode", "live") not in ("live", "shadow"):
         raise item.error(f"`mode` was `{changes['mode']}`, expected live or shadow")
     return Version(item.position, epoch, item.integer("from"), changes, item.texts("tables"))

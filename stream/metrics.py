@@ -369,6 +369,11 @@ class Metrics(Collector):
         found = self._values.get(metric, {}).get(self._key(metric, labels), 0)
         return found() if callable(found) else found
 
+    def counts(self, metric: Metric, *labels: object) -> NDArray[np.int64]:
+        """Return the observations in each bucket of a histogram, the last is infinity; not cumulated."""
+        histogram = self._histograms.get(metric, {}).get(self._key(metric, labels))
+        return (_Histogram(metric.buckets) if histogram is None else histogram).counts
+
     def quantile(self, metric: Metric, share: float, *labels: object) -> float:
         """Return the upper bound of the bucket in which a quantile lies, NaN without observations."""
         histogram = self._histograms.get(metric, {}).get(self._key(metric, labels))

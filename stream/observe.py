@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,21 @@ from fraudstream.stream.metrics import Label, Metric, Metrics
 from fraudstream.stream.pipeline import Pipeline, Result
 
 I64 = NDArray[np.int64]
+
+
+REFUSED_CHARACTERS = 8_000
+"""Of the errors of a refused change; the log has them all."""
+
+
+class Refused(NamedTuple):
+    """A change of the rules directory that did not take effect."""
+
+    at_ms: int
+    result: str
+    """A value of ``reload_total``."""
+    problem: str
+    corrected: bool = False
+    """A later change was taken, or the rules in force stand in the directory again."""
 
 
 class Watched(Protocol):
@@ -43,6 +58,8 @@ class Observer:
         self.snapshots_failed = 0
         self.records = 0
         """Processed since the start, replayed ones included."""
+        self.refused: Refused | None = None
+        """The last change of the rules that was not taken."""
         self._counts: Counter[tuple[Metric, tuple[str, ...]]] = Counter()
         self._rules: dict[str, tuple[I64, I64, I64]] = {}
         self._bundles: dict[str, Bundle] = {}
@@ -97,9 +114,18 @@ class Observer:
         time_ms = result.slice.time_ms[result.rows]
         self._latency_ms.append(now_ms - time_ms[time_ms >= 0])
 
-    def reloaded(self, outcome: str) -> None:
-        """Count what became of a change of the rules directory."""
+    def reloaded(self, outcome: str, problem: str = "") -> None:
+        """Count what became of a change of the rules directory, and keep why it was refused."""
         self.metrics.add(m.RELOADS, 1, outcome)
+        if problem:
+            self.refuse(outcome, problem)
+        elif self.refused is not None:
+            self.refused = self.refused._replace(corrected=True)
+
+    def refuse(self, outcome: str, problem: str) -> None:
+        """Keep why the rules directory is not in force."""
+        cut = problem[:REFUSED_CHARACTERS] + ("\n…" if len(problem) > REFUSED_CHARACTERS else "")
+        self.refused = Refused(time.time_ns() // 1_000_000, outcome, cut)
 
     def passed_over(self, table: str, records: int) -> None:
         """Count bad records of a reference table's topic."""

@@ -23,12 +23,12 @@ from fraudstream.stream.enrichment.bound import BoundTable, TableVersion
 from fraudstream.stream.enrichment.store import Enrichment, prepared, reads_reference
 from fraudstream.stream.errors import Refusal, RestartMe
 from fraudstream.stream.intake import Fetched, Intake
-from fraudstream.stream.journal import InForce, end_record, version_record
+from fraudstream.stream.journal import BUILT, CARRIED, STATE, InForce, end_record, version_record
 from fraudstream.stream.journaling import JournalLog
 from fraudstream.stream.logreader import Bounds, LogReader
 from fraudstream.stream.opening import FAR, Opening
 from fraudstream.stream.pieces import PieceSize
-from fraudstream.stream.pipeline import Known, Pipeline
+from fraudstream.stream.pipeline import Known, Pipeline, needs_rebuild
 from fraudstream.stream.recovery import (
     DecisionLog,
     Published,
@@ -66,8 +66,8 @@ class Partition:
         self._settings = services.settings
         self._topics = services.settings.topics
         self._timeout_s = services.settings.request_timeout_ms / 1000
-        self._reader = LogReader(services.settings.broker, services.settings.request_timeout_ms)
-        self._tail_reader = LogReader(services.settings.broker, services.settings.request_timeout_ms)
+        self._reader = LogReader(services.settings)
+        self._tail_reader = LogReader(services.settings)
         self._decisions = DecisionLog(self._tail_reader, self._topics.decisions, number)
         self._journal = JournalLog(
             self._topics.journal,
@@ -93,6 +93,7 @@ class Partition:
         self._last = LastRecord()
         self._end_at_start = 0
         self.switched = asyncio.Event()
+        self._starting = True
         """Set when the journal says what the operator wants."""
         self._prepared: dict[str, BoundTable] = {}
         self._known: Known | None = None
@@ -428,7 +429,9 @@ class Partition:
         }
         changes: dict[str, str | int] = {name: to for name, (to, now) in both.items() if to != now}
         tables = {name: to for name, to in target.tables.items() if newest.tables.get(name) != to}
-        if not changes and not tables:
+        starting, self._starting = self._starting, False
+        backfill = starting and self._services.backfill and newest.state == CARRIED
+        if not changes and not tables and not backfill:
             self.switched.set()
             return
         catalogue = self._services.catalogue
@@ -439,8 +442,12 @@ class Partition:
         # Nothing is processed between reading the log end and the version's place in the journal: this loop
         # does both. So nothing at or beyond `from` is decided before the version is journaled.
         bounds = await self._reader.bounds(self._topics.input, self.number)
-        if _definitions(bundle) != _definitions(before):
+        other = _definitions(bundle) != _definitions(before)
+        if backfill or (other and (starting or needs_rebuild(before, bundle) is not None)):
             changes["state_from"] = self._rebuild_from(bounds, newest)
+            changes[STATE] = BUILT
+        elif other:
+            changes[STATE] = CARRIED
         await self._journal.append(version_record(self._journal.epoch, bounds.end, changes, tables))
         log.info("partition %d: from offset %d on: %s", self.number, bounds.end, {**changes, **tables})
         self.switched.set()
@@ -464,7 +471,7 @@ class Partition:
             return
         bundle, model = await self._load(version)
         other = _definitions(bundle) != _definitions(self._pipeline.bundle)
-        if other or version.state_from != self._running.state_from:
+        if version.rebuilds(self._running, other_definitions=other):
             await self._rebuild(version, bundle, model)
         else:
             tables = await self._enrichment(version, bundle, model)

@@ -57,6 +57,14 @@ class RebuildNeeded(Exception):  # noqa: N818 - named for what has to be done
     """Other definitions of schema or features: their state has to be built from the log."""
 
 
+def needs_rebuild(before: Bundle, after: Bundle) -> str | None:
+    """Return why a state can not go on under another bundle, None: it can, new features are warming."""
+    if before.schema.hash != after.schema.hash:
+        return "schema"
+    was, now = (replace(one.features.time, max_state_bytes=0) for one in (before, after))
+    return None if was == now else "`time:` in its features"
+
+
 class Known(NamedTuple):
     """Decisions that are already published."""
 
@@ -165,12 +173,13 @@ class Pipeline:
         Without ``enrichment`` the reference tables keep their content.
 
         Raises:
-            RebuildNeeded: the bundle has another schema or other features.
+            RebuildNeeded: the bundle has another schema or other time settings of features.
         """
-        if bundle.schema.hash != self.bundle.schema.hash:
-            raise RebuildNeeded("the bundle has another schema; its state is built from the log")
+        if (other := needs_rebuild(self.bundle, bundle)) is not None:
+            raise RebuildNeeded(f"the bundle has another {other}; its state is built from the log")
         if bundle.features.hash != self.bundle.features.hash:
-            raise RebuildNeeded("the bundle has other features; their state is built from the log")
+            self.store = self.store.redefined(bundle.features)
+        self._filters = _bind_filters(bundle, self.hash_key)
         if enrichment is None:
             enrichment = self.enrichment.switched(bundle, model, self.enrichment.versions)
         self.enrichment = enrichment

@@ -272,7 +272,7 @@ class ReferenceKeeper:
             return before
         settings = self._services.settings
         decimals = DECIMALS[bundle.schema.base_currency]
-        return TopicFollower(table, decimals, settings.broker, settings.request_timeout_ms)
+        return TopicFollower(table, decimals, settings)
 
     def _tell(self, name: str, problem: str) -> None:
         """Log a problem once, not at every look."""

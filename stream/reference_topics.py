@@ -22,6 +22,7 @@ from fraudstream.stream.enrichment.rows import Row, RowReader, content_of_rows, 
 from fraudstream.stream.enrichment.values import KEY_CHARS_MAX
 from fraudstream.stream.errors import CannotCheck, FraudstreamError
 from fraudstream.stream.logreader import LogReader
+from fraudstream.stream.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +41,13 @@ class TopicUnreadable(Exception):  # noqa: N818 - named for the state of the top
 class TopicFollower:
     """Collects the records of one table's topic."""
 
-    def __init__(self, table: ReferenceTable, decimals: int, servers: str, timeout_ms: int) -> None:
+    def __init__(self, table: ReferenceTable, decimals: int, settings: Settings) -> None:
         self.table = table
         self.bad = 0
         """Bad records since the start."""
         self._rows = RowReader(table, decimals)
-        self._reader = LogReader(servers, timeout_ms, committed=True)
-        self._cluster = Cluster(servers)
+        self._reader = LogReader(settings, committed=True)
+        self._cluster = Cluster(settings.broker, settings)
         self._partitions = 0
         self._described_s = 0.0
         self._positions: dict[int, int] = {}

@@ -107,14 +107,17 @@ class PartitionReplay:
         before, self._running = self._running, version
         if before is None:
             self._begin(version, bundle, model, offset)
-        elif version.state_from != before.state_from or _definitions(bundle) != _definitions(
-            self._pipeline.bundle
+        elif version.rebuilds(
+            before, other_definitions=_definitions(bundle) != _definitions(self._pipeline.bundle)
         ):
             self._rebuild(version, bundle, model, offset)
         else:
             pipeline = self._pipeline
             enrichment = pipeline.enrichment.switched(bundle, model, self._tables(version, bundle, model))
             pipeline.switch(bundle, model, live=version.mode == "live", enrichment=enrichment)
+
+    def _defines_otherwise(self, bundle: Bundle) -> bool:
+        return _definitions(bundle) != _definitions(self._pipeline.bundle)
 
     def _begin(self, version: InForce, bundle: Bundle, model: LinearModel | None, offset: int) -> None:
         wanted = min(version.state_from, self._start.from_offset)

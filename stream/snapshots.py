@@ -23,7 +23,7 @@ from pathlib import Path
 
 import orjson
 
-from fraudstream.stream.journal import InForce, Mode
+from fraudstream.stream.journal import BUILT, InForce, Mode
 
 MAGIC = b"FSSNAP01"
 SUFFIX = ".snapshot"
@@ -66,12 +66,14 @@ class Header:
     """Wall clock, for its age in metrics only."""
     tables: Mapping[str, str] = field(default_factory=dict)
     """Reference tables in force; headers of before 0.2 have none."""
+    state: str = BUILT
+    """How the state came to its definitions."""
 
     @property
     def versions(self) -> InForce:
         """Return what the state was built with."""
         mode: Mode = "shadow" if self.mode == "shadow" else "live"
-        return InForce(self.bundle, self.models, self.core, mode, self.state_from, self.tables)
+        return InForce(self.bundle, self.models, self.core, mode, self.state_from, self.tables, self.state)
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,4 +149,5 @@ class Snapshotter:
             epoch=self._epoch,
             taken_ms=time.time_ns() // 1_000_000,
             tables=dict(running.tables),
+            state=running.state,
         )

@@ -155,14 +155,16 @@ def advance(  # type: ignore[no-untyped-def]
     matrix,
     presence,
     marks,
+    first,
+    last,
     watermark,
 ):
-    """Evaluate and enter every row that is neither duplicate nor late, kind by kind in log order.
+    """Evaluate and enter every row of a range that is neither duplicate nor late, kind by kind in log order.
 
     ``keys``: int64 [3 n] to work in. ``values``, ``states`` [C, n] and ``masks``: batch and filters.
     ``clamped_times``, ``watermarks_before`` (before each row), ``row_flags``: what admission said, [n].
     ``matrix``, ``presence`` [n, F], ``marks`` (approximate, uint8 [n]): outputs.
-    ``watermark``: after the batch.
+    ``first``, ``last``: the rows [first, last) are to be done. ``watermark``: after them.
     Returns DONE, GROW (nothing was done: the index needs room first) or EXHAUSTED.
     """
     m, p, value, state, filters = (
@@ -175,7 +177,7 @@ def advance(  # type: ignore[no-untyped-def]
     times, watermarks, flags = pointer(clamped_times), pointer(watermarks_before), pointer(row_flags)
     out_value, out_state, approximate = pointer(matrix), pointer(presence), pointer(marks)
     rows, width = len(clamped_times), matrix.shape[1]
-    if 2 * (m[at.C_KEYS] + rows * p[at.P_KINDS]) > m[at.C_INDEX_MASK] + 1:
+    if 2 * (m[at.C_KEYS] + (last - first) * p[at.P_KINDS]) > m[at.C_INDEX_MASK] + 1:
         return GROW
     # Per row: key (two words) and where its header seems to be, -1 unknown, ABSENT nothing to do.
     low = pointer(keys)
@@ -183,26 +185,26 @@ def advance(  # type: ignore[no-untyped-def]
     for kind in range(p[at.P_KINDS]):
         q = at.P_RECORDS + kind * at.KIND
         event = m[at.C_SCRATCH]
-        for row in range(rows):
+        for row in range(first, last):
             guess[row] = _ABSENT
             if not flags[row] & _SKIPPED:
                 present, low[row], high[row] = key_of(m, p, q, row, rows, value, state)
                 if present:
                     guess[row] = -1
         # What a row needs arrives while the rows before it are worked on: slot, then header, then events.
-        for ahead in range(-_AHEAD, rows):
+        for ahead in range(first - _AHEAD, last):
             row = ahead + _AHEAD
-            if row < rows and guess[row] != _ABSENT:
+            if row < last and guess[row] != _ABSENT:
                 prefetch(m, m[at.C_INDEX] + (mix31(low[row], high[row], kind) & m[at.C_INDEX_MASK]))
             row = ahead + _AHEAD_HEADER
-            if 0 <= row < rows and guess[row] != _ABSENT:
+            if first <= row < last and guess[row] != _ABSENT:
                 guess[row] = guess_header(m, kind, low[row], high[row])
                 prefetch(m, max(guess[row], 0))
             row = ahead + _AHEAD_EVENTS
-            if 0 <= row < rows and guess[row] >= 0:
+            if first <= row < last and guess[row] >= 0:
                 prefetch_events(m, p, q, guess[row])
             row = ahead
-            if row < 0 or guess[row] == _ABSENT:
+            if row < first or guess[row] == _ABSENT:
                 continue
             clamped = event_words(m, p, q, row, rows, times[row], value, state, filters)
             header = guess[row]
@@ -225,6 +227,7 @@ def advance(  # type: ignore[no-untyped-def]
                 m,
                 p,
                 q,
+                kind,
                 header,
                 watermarks[row],
                 event,
@@ -237,5 +240,5 @@ def advance(  # type: ignore[no-untyped-def]
                 header = add_key(m, kind, low[row], high[row])
             if header < 0 or not insert(m, p, q, header, watermarks[row], event):
                 return EXHAUSTED
-    sweep(m, p, watermark, SWEEP_PER_ROW * rows * p[at.P_KINDS])
+    sweep(m, p, watermark, SWEEP_PER_ROW * (last - first) * p[at.P_KINDS])
     return DONE

@@ -25,11 +25,12 @@ _SECOND = np.int64(1_000)
 
 
 @njit(cache=True, nogil=True)
-def evaluate(m, p, q, header, watermark, event, value, state):  # type: ignore[no-untyped-def]
+def evaluate(m, p, q, kind, header, watermark, event, value, state):  # type: ignore[no-untyped-def]
     """Write the features of the kind at q into ``value`` and ``state`` (rows of the feature matrix).
 
     ``header`` is -1 for a key without history; ``event``: address of the current event's words;
-    ``watermark``: before it. Returns whether a window reaches panes of too many events.
+    ``watermark``: before it. Returns whether a window reaches panes of too many events, or a time whose keys
+    had to go.
     """
     time = m[event] >> at.TIME_SHIFT
     count = p[q + at.K_WINDOW_COUNT]
@@ -49,7 +50,7 @@ def evaluate(m, p, q, header, watermark, event, value, state):  # type: ignore[n
         panes = m[header + at.H_PANES]
         column = base + p[q + at.K_FROZEN_WORDS]
         head = first_after(m, column, lo, hi, time)
-    begin, border = head, time
+    begin, border, earliest = head, time, time
     for i in range(count):
         window = p[q + at.K_WINDOWS] + i * at.WINDOW
         bound, pane = time - p[window], p[window + 1]
@@ -58,6 +59,8 @@ def evaluate(m, p, q, header, watermark, event, value, state):  # type: ignore[n
         if base != 0:
             begin = first_after(m, column, lo, begin if bound <= border else head, bound)
         border = bound
+        if i <= p[q + at.K_REACH]:
+            earliest = min(earliest, bound)
         m[borders + i] = begin
         m[borders + 2 * count + i] = bound
     if base != 0 and head - lo > p[at.P_SCAN] and capacity >= p[at.P_LARGE]:
@@ -67,7 +70,14 @@ def evaluate(m, p, q, header, watermark, event, value, state):  # type: ignore[n
             m[header + at.H_VALID] = blocks
     reaches, pane_head = False, np.int64(0)
     if panes != 0:
-        reaches, pane_head = pane_borders(m, p, q, panes, time, watermark, borders)
+        reaches, pane_head = pane_borders(m, p, q, panes, time, watermark, earliest, borders)
+    evicted = m[at.CONTROL + kind * at.KIND_STATE + at.EVICTED]
+    if evicted != at.NEVER and (earliest < evicted or p[q + at.K_WINDOWLESS] == 1):
+        # Unless it has older events, this key may be one that went.
+        older = panes != 0 or (
+            lo < hi and m[base + p[q + at.K_FROZEN_WORDS] + lo] >> at.TIME_SHIFT <= evicted
+        )
+        reaches = reaches or not older
     for number in range(p[q + at.K_ACC_COUNT]):
         a = p[q + at.K_ACCS] + number * at.ACC
         kind_class = p[a + at.A_CLASS]
@@ -99,7 +109,7 @@ def evaluate(m, p, q, header, watermark, event, value, state):  # type: ignore[n
 
 
 @njit(cache=True, nogil=True)
-def pane_borders(m, p, q, panes, time, watermark, borders):  # type: ignore[no-untyped-def]
+def pane_borders(m, p, q, panes, time, watermark, earliest, borders):  # type: ignore[no-untyped-def]
     """Write each window's first pane, and return (reaches panes of too many events, end of the panes)."""
     count = p[q + at.K_WINDOW_COUNT]
     hi = m[panes + at.B_SPAN] & _LOW32
@@ -109,13 +119,10 @@ def pane_borders(m, p, q, panes, time, watermark, borders):  # type: ignore[no-u
         word = m[panes + at.PANE_HEAD + head]
         if (word >> at.TIME_SHIFT) - (word & _LOW20) * _SECOND < time:
             head += 1
-    earliest = time
     for i in range(count):
         bound = m[borders + 2 * count + i]
         # The first pane that ends after the window's beginning.
         m[borders + count + i] = min(place_of(m, panes, bound + 1), head)
-        if p[p[q + at.K_WINDOWS] + i * at.WINDOW] != at.FOREVER:
-            earliest = min(earliest, bound)
     folded = m[panes + at.B_FOLDED]
     if folded == at.NEVER:
         return False, head

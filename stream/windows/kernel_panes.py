@@ -72,7 +72,7 @@ def seen_in_panes(p, q, panes, capacity, number):  # type: ignore[no-untyped-def
 @njit(cache=True, nogil=True)
 def take_panes(m, p, q, kind, size_class):  # type: ignore[no-untyped-def]
     """Return a pane segment without panes; -1: memory exhausted."""
-    if at.FREE_PANES + size_class >= at.KIND_STATE:
+    if at.FREE_PANES + size_class >= at.EVICTED:
         return np.int64(-1)
     capacity = at.CAPACITY_MIN << size_class
     free = at.CONTROL + kind * at.KIND_STATE + at.FREE_PANES + size_class

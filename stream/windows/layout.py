@@ -55,6 +55,12 @@ HOUR_MS = 3_600_000
 PANE_GAIN = 2
 """Old events are folded where their panes take less than one part in so many of their memory."""
 DAY_MS = 86_400_000
+KEY_BYTES, EVENT_BYTES, PANE_BYTES = 100, 64, 32
+"""What counts towards ``max_state_bytes``, whatever is allocated."""
+BOUND_SHIFT = 10
+"""``max_state_bytes`` is enforced where the offset divided by 2^this changes: a place in the log."""
+BOUND_SPARE = 16
+"""One part in so many of ``max_state_bytes`` is free after keys had to go."""
 FOLD_MIN = 64
 """A key with at least this many events may fold its old ones into panes."""
 KEY_LIFE_MS = 400 * DAY_MS
@@ -80,9 +86,10 @@ C_EVENTS = 11  # kept events of all keys
 C_ARENA_BEGIN = 12
 C_PANES = 13  # panes of all keys
 CONTROL = 16
-KIND_STATE = 64  # live keys, free segments by class, free pane segments by class
+KIND_STATE = 64  # live keys, free segments by class, free pane segments by class, EVICTED
 FREE_EVENTS = 1
 FREE_PANES = 32
+EVICTED = 63  # newest event of the keys that went because of max_state_bytes; NEVER: none
 
 # --- memory: header of a key -------------------------------------------------------------------------
 H_LOW = 0
@@ -189,7 +196,7 @@ A_SPANS = 4  # list of (window number, first feature, end of features)
 A_SPAN_COUNT = 5
 A_PREFIX = 6  # offset in a prefix row
 A_LEVEL = 7  # offset in a row of minima and maxima
-A_MODE = 8  # bank: what it keeps of the values
+A_MODE = 8  # bank: what it keeps of the values; distinct: COUNTED if the number of events matters
 A_POSITION = 9  # offset of its record in a pane's, -1: no feature needs the first or last event
 A_LIST = 10  # distinct: number of the value list
 A_FROZEN = 11  # offset of its record of frozen events, -1: none
@@ -209,6 +216,7 @@ CLASS_AVERAGE = 3  # ewma
 LANES = 8
 LANES_FEW = 4
 BANK_WORDS = 6 * LANES  # count, sum, squares high and low, minimum, maximum
+COUNTED = 1
 BANK_COUNTS = 0
 BANK_SUMS = 1
 BANK_SQUARES = 2

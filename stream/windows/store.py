@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from fraudstream.rules.bundle import FeatureSet, Schema
-from fraudstream.stream.windows import kernel_advance, kernel_export, kernel_keys
+from fraudstream.stream.windows import kernel_advance, kernel_bound, kernel_export, kernel_keys
 from fraudstream.stream.windows import layout as at
 from fraudstream.stream.windows.admit import Admission, DedupStore, owned
 from fraudstream.stream.windows.memory import Memory
 from fraudstream.stream.windows.plan import compile_features
+from fraudstream.stream.windows.redefine import Warming, carry_over
 from fraudstream.stream.windows.snapshot import SnapshotError, pack, unpack
 from fraudstream.stream.wire.types import Batch
 
@@ -62,6 +65,13 @@ class WindowStore:
         m[at.C_INDEX], m[at.C_INDEX_MASK] = self._areas[0], INDEX_MIN - 1
         m[at.C_ARENA] = m[at.C_ARENA_BEGIN] = len(m) // 2
         m[at.C_ARENA_END] = len(m)
+        self._evicted = at.CONTROL + np.arange(len(plan.kinds)) * at.KIND_STATE + at.EVICTED
+        m[self._evicted] = at.NEVER
+        self._bound = features.time.max_state_bytes
+        self._last_offset = -1
+        self.warming = Warming({})
+        self.evicted_keys = 0
+        """Keys that went because of ``max_state_bytes``, since this store was made."""
 
     @property
     def watermark_ms(self) -> int:
@@ -128,15 +138,79 @@ class WindowStore:
             result.value,
             result.state,
             result.approximate.view(np.uint8),
-            self.watermark_ms,
         )
-        answer = kernel_advance.advance(*arguments)
+        first = 0
+        for last in self._bounds(batch.offset):
+            watermark = int(admission.watermark_ms[last]) if last < n else self.watermark_ms
+            if first < last:
+                self._advance(arguments, first, last, watermark)
+            if last < n:
+                self._shrink(watermark)
+            first = last
+        if self.warming.born:
+            self.warming.hide(self._features, admission.as_of_ms, result.value, result.state)
+        return result
+
+    def redefined(self, features: FeatureSet) -> WindowStore:
+        """Return the store under other definitions; this one is of no use afterwards.
+
+        What was known goes on, what is new is warming; the ``time:`` settings but for ``max_state_bytes``
+        are the same.
+        """
+        new = WindowStore(features, self._schema)
+        new._dedup = self._dedup
+        if self.watermark_ms != at.NEVER:
+            new.warming = self.warming.carried(self._features, features, self.watermark_ms)
+            words, kinds = carry_over(self._features, features, self._schema, self._export()[0])
+            for old_kind, new_kind in kinds.items():
+                new._m[new._evicted[new_kind]] = self._m[self._evicted[old_kind]]
+            new._fill(words)
+        new._last_offset = self._last_offset
+        return new
+
+    def _fill(self, words: NDArray[np.int64]) -> None:
+        self._make_room(kernel_export.count_keys(words))
+        if not kernel_export.restore_keys(self._m, self._plan.table, words):
+            raise MemoryError("window memory is too small for the state: raise the memory limit")
+
+    def _advance(self, arguments: tuple[Any, ...], first: int, last: int, watermark: int) -> None:
+        answer = kernel_advance.advance(*arguments, first, last, watermark)
         if answer == kernel_advance.GROW:
-            self._make_room(n * len(self._plan.kinds))
-            answer = kernel_advance.advance(*arguments)
+            self._make_room((last - first) * len(self._plan.kinds))
+            answer = kernel_advance.advance(*arguments, first, last, watermark)
         if answer != kernel_advance.DONE:
             raise MemoryError("window memory is full: shorten windows or add partitions")
-        return result
+
+    def _bounds(self, offset: NDArray[np.int64]) -> list[int]:
+        """Return before which rows the state's size is looked at, and the number of rows."""
+        n = len(offset)
+        if not self._bound or n == 0:
+            return [n]
+        spans = np.concatenate(([self._last_offset], offset)) >> at.BOUND_SHIFT
+        self._last_offset = int(offset[-1])
+        return [*np.flatnonzero(np.diff(spans)).tolist(), n]
+
+    def _shrink(self, watermark_ms: int) -> None:
+        """Let the longest idle keys go if the windows count for more than ``max_state_bytes``."""
+        if self.counted_bytes <= self._bound:
+            return
+        columns = [np.empty(int(self._m[at.C_KEYS]), np.int64) for _ in range(5)]
+        count = kernel_bound.weigh(self._m, self._plan.table, watermark_ms, *columns)
+        numbers, last, low, high, size = (column[:count] for column in columns)
+        excess = int(size.sum()) - (self._bound - self._bound // at.BOUND_SPARE)
+        if int(size.sum()) <= self._bound:
+            return
+        order = np.lexsort((high, low, last))
+        gone = order[: int(np.searchsorted(np.cumsum(size[order]), excess)) + 1]
+        kernel_bound.evict(self._m, numbers[gone])
+        self.evicted_keys += len(gone)
+
+    @property
+    def counted_bytes(self) -> int:
+        """What the windows count for towards ``max_state_bytes``; idle keys that are to go included."""
+        m = self._m
+        events, panes = m[at.C_EVENTS] * at.EVENT_BYTES, m[at.C_PANES] * at.PANE_BYTES
+        return int(m[at.C_KEYS] * at.KEY_BYTES + events + panes)
 
     def decided(self, admission: Admission, decision: NDArray[np.uint8], score: NDArray[np.int32]) -> None:
         """Remember the results of the rows that are not duplicates, for duplicates to come."""
@@ -153,7 +227,8 @@ class WindowStore:
             {
                 "features": self._features.hash.encode(),
                 "schema": self._schema.hash.encode(),
-                "clock": np.array([self.watermark_ms, self._dedup.first_ms], "<i8").tobytes(),
+                "clock": self._clock(),
+                "warming": self._warming(),
                 "keys": words.astype("<i8", copy=False).tobytes(),
                 "entries": self._dedup.export().astype("<i8", copy=False).tobytes(),
             }
@@ -178,12 +253,13 @@ class WindowStore:
                 )
         store = cls(features, schema)
         clock = np.frombuffer(sections["clock"], "<i8")
+        store._last_offset = int(clock[2])
+        store.warming = Warming(orjson.loads(sections["warming"]))
+        store._m[store._evicted] = clock[3:]
         words = np.require(np.frombuffer(sections["keys"], "<i8"), np.int64, ("C", "W"))
         entries = np.frombuffer(sections["entries"], "<i8").reshape(-1, 7)
         store._dedup.restore(np.require(entries, np.int64, ("C", "W")), int(clock[0]), int(clock[1]))
-        store._make_room(kernel_export.count_keys(words))
-        if not kernel_export.restore_keys(store._m, store._plan.table, words):
-            raise MemoryError("window memory is too small for the snapshot: raise the memory limit")
+        store._fill(words)
         return store
 
     def state_hash(self) -> str:
@@ -194,11 +270,21 @@ class WindowStore:
             for place in (kernel_export.X_KIND, kernel_export.X_LOW, kernel_export.X_HIGH)
         )
         digest = hashlib.sha256()
-        digest.update(np.array([self.watermark_ms, self._dedup.first_ms], "<i8").tobytes())
+        digest.update(self._clock())
+        digest.update(self._warming())
         for begin in begins[np.lexsort((high, low, kind))].tolist():
             digest.update(words[begin : begin + words[begin]].astype("<i8", copy=False).data)
         digest.update(self._dedup.export().astype("<i8", copy=False).tobytes())
         return digest.hexdigest()
+
+    def _warming(self) -> bytes:
+        """Return the features that are warming and since when."""
+        return orjson.dumps(self.warming.remaining(self._features, self.watermark_ms))
+
+    def _clock(self) -> bytes:
+        """Return what is known of the partition as a whole."""
+        clock = [self.watermark_ms, self._dedup.first_ms, self._last_offset, *self._m[self._evicted]]
+        return np.array(clock, "<i8").tobytes()
 
     def _export(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the records of all visible keys and where each begins."""
