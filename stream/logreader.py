@@ -29,14 +29,14 @@ class Bounds(NamedTuple):
 class LogReader:
     """One consumer without a group; a read has it for itself."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, committed: bool = False) -> None:
         self._timeout_s = settings.request_timeout_ms / 1000
         self._consumer = aiokafka.AIOKafkaConsumer(
             bootstrap_servers=settings.broker,
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="none",
-            isolation_level="read_uncommitted",
+            isolation_level="read_committed" if committed else "read_uncommitted",
             request_timeout_ms=settings.request_timeout_ms,
             fetch_max_wait_ms=100,
             max_partition_fetch_bytes=4 * 1024 * 1024,

@@ -67,6 +67,8 @@ class Observer:
         self._latency_ms: list[I64] = []
         self._step_s = 0.0
         self._allowed: dict[Label, tuple[str, ...]] = {}
+        self._collected: dict[str, None] = {}
+        """Reference tables with bad records; their bundle may not be in force yet."""
 
     def step_begin(self) -> None:
         """A piece is about to be processed."""
@@ -97,6 +99,8 @@ class Observer:
                     self._counts[metric, (label,)] += value
         for cause, value in counts.fields_missing.items():
             self._counts[m.FIELDS_MISSING, cause] += value
+        for join, value in counts.joins.items():
+            self._counts[m.REFERENCE_JOINS, join] += value
         rules = counts.rules
         if (sums := self._rules.get(bundle.hash)) is None:
             self._bundles[bundle.hash] = bundle
@@ -123,6 +127,12 @@ class Observer:
         cut = problem[:REFUSED_CHARACTERS] + ("\n…" if len(problem) > REFUSED_CHARACTERS else "")
         self.refused = Refused(time.time_ns() // 1_000_000, outcome, cut)
 
+    def passed_over(self, table: str, records: int) -> None:
+        """Count bad records of a reference table's topic."""
+        if records:
+            self._collected[table] = None
+            self._counts[m.REFERENCE_BAD_RECORDS, (table,)] += records
+
     def publish(self, partitions: Iterable[Watched], bundles: Iterable[Bundle]) -> None:
         """Put everything counted since the last time into the metrics."""
         in_force = {bundle.hash: bundle for bundle in bundles}
@@ -134,8 +144,24 @@ class Observer:
         self._allow(m.PARTITION, [partition.number for partition in partitions])
         for bundle in in_force:
             self.metrics.set(m.BUNDLE_INFO, 1, bundle)
+        self._publish_tables(known, partitions)
         self._publish_counts()
         self._publish_state(partitions)
+
+    def _publish_tables(self, bundles: Iterable[Bundle], partitions: Iterable[Watched]) -> None:
+        joined = [p.pipeline.enrichment for p in partitions if p.pipeline is not None]
+        declared = [table.name for bundle in bundles for table in bundle.reference.tables]
+        self._allow(m.TABLE, [*declared, *self._collected])
+        bound = [(name, table) for enrichment in joined for name, table in enrichment.bound.items()]
+        self._allow(m.VERSION, [table.version for _, table in bound])
+        sizes: Counter[str] = Counter()
+        for name, table in bound:
+            sizes[name] += table.nbytes
+            self.metrics.set(m.REFERENCE_INFO, 1, name, table.version)
+            self.metrics.set(m.REFERENCE_ROWS, table.rows, name)
+            self.metrics.set(m.REFERENCE_BYTES, sizes[name], name)
+            if table.as_of_ms > 0:
+                self.metrics.set(m.REFERENCE_AGE, time.time() - table.as_of_ms / 1000, name)
 
     def _publish_counts(self) -> None:
         for (metric, labels), value in self._counts.items():

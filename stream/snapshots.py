@@ -17,13 +17,13 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import orjson
 
-from fraudstream.stream.journal import InForce, Mode
+from fraudstream.stream.journal import BUILT, InForce, Mode
 
 MAGIC = b"FSSNAP01"
 SUFFIX = ".snapshot"
@@ -64,12 +64,16 @@ class Header:
     epoch: int
     taken_ms: int
     """Wall clock, for its age in metrics only."""
+    tables: Mapping[str, str] = field(default_factory=dict)
+    """Reference tables in force; headers of before 0.2 have none."""
+    state: str = BUILT
+    """How the state came to its definitions."""
 
     @property
     def versions(self) -> InForce:
         """Return what the state was built with."""
         mode: Mode = "shadow" if self.mode == "shadow" else "live"
-        return InForce(self.bundle, self.models, self.core, mode, self.state_from)
+        return InForce(self.bundle, self.models, self.core, mode, self.state_from, self.tables, self.state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +174,7 @@ def read_snapshot(path: Path) -> Snapshot:
     (length,) = _LENGTH.unpack_from(data, len(MAGIC))
     members = orjson.loads(data[start : start + length])
     names = {item.name for item in fields(Header)}
-    if set(members) != names:
+    if set(members) | {"tables"} != names:
         raise SnapshotDamaged("its header has other members; another version wrote it")
     return Snapshot(path, Header(**members), data[start + length : -_HASH_BYTES])
 

@@ -148,4 +148,6 @@ class Snapshotter:
             watermark_ms=watermark_ms,
             epoch=self._epoch,
             taken_ms=time.time_ns() // 1_000_000,
+            tables=dict(running.tables),
+            state=running.state,
         )

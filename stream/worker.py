@@ -19,12 +19,17 @@ from fraudstream.stream.app import WorkerApp
 from fraudstream.stream.control import Catalogue, Target
 from fraudstream.stream.core import CORE
 from fraudstream.stream.directory import check_directory, stamp
+from fraudstream.stream.enrichment.directory import TableFiles
 from fraudstream.stream.errors import Refusal, RestartMe
 from fraudstream.stream.facts import read_facts
 from fraudstream.stream.health import HealthServer
+from fraudstream.stream.journal import read_journal
 from fraudstream.stream.logreader import LogReader
 from fraudstream.stream.lost_rights import as_not_permitted
+from fraudstream.stream.opening import FAR
 from fraudstream.stream.pipeline import Pipeline
+from fraudstream.stream.recovery import Facts
+from fraudstream.stream.reference_keeper import ReferenceKeeper
 from fraudstream.stream.reload import Reloader
 from fraudstream.stream.scoring import NO_MODEL
 from fraudstream.stream.security import is_open
@@ -55,11 +60,19 @@ class _Appender:
 class Worker:
     """One worker process around an app."""
 
-    def __init__(self, app: WorkerApp, *, shadow: bool = False, accept_short_history: bool = False) -> None:
+    def __init__(
+        self,
+        app: WorkerApp,
+        *,
+        shadow: bool = False,
+        accept_short_history: bool = False,
+        backfill: bool = False,
+    ) -> None:
         self._app = app
         self._settings = app.settings
         self._shadow = shadow
         self._accept_short_history = accept_short_history
+        self._backfill = backfill
         self._timeout_s = app.settings.request_timeout_ms / 1000
         self._owner_name = f"{socket.gethostname()}:{os.getpid()}"
         about = {
@@ -124,7 +137,8 @@ class Worker:
         await self._reader.start()
         model = _load_model(catalogue, settings.model_path)
         seen = await asyncio.to_thread(stamp, settings.rules_dir)
-        checked = await asyncio.to_thread(check_directory, settings.rules_dir, model)
+        files = TableFiles(settings.rules_dir)
+        checked = await asyncio.to_thread(check_directory, settings.rules_dir, model, files)
         if checked.bundle is None:
             log.error(
                 "%s cannot be used, %d errors:\n%s", settings.rules_dir, checked.errors, checked.problem
@@ -152,7 +166,14 @@ class Worker:
             owner=self._owner_name,
             rules_problem=checked.problem,
             accept_short_history=self._accept_short_history,
+            backfill=self._backfill,
         )
+        keeper = ReferenceKeeper(services, model, files, lambda: list(app.owner.partitions.values()))
+        if checked.bundle is not None:
+            problems = await keeper.begin(checked.bundle, checked.tables, await self._journaled(facts))
+            if problems:
+                services.rules_problem = "\n".join(problems.values())
+                services.target = services.target._replace(bundle=None)
         app.owner.services = services
         reloader = Reloader(
             settings.rules_dir,
@@ -161,9 +182,27 @@ class Worker:
             services,
             lambda: list(app.owner.partitions.values()),
             seen,
+            keeper,
         )
         self._spawn(self._keep_house(services), "housekeeping")
         self._spawn(reloader.run(), "reload")
+        self._spawn(keeper.run(), "reference tables")
+
+    async def _journaled(self, facts: Facts) -> dict[str, str]:
+        """Return the reference tables in force on any partition when work ended."""
+        found: dict[str, str] = {}
+        for number in range(facts.partitions):
+            topic = self._settings.topics.journal
+            bounds = await self._reader.bounds(topic, number)
+            records = [
+                (record.offset, record.value or b"")
+                async for step in self._reader.read(topic, number, bounds.begin, bounds.end)
+                for record in step
+            ]
+            journal = read_journal(records)
+            if journal.versions:
+                found |= journal.in_force(FAR).tables
+        return found
 
     async def _stop_partitions(self) -> None:
         owner = self._app.owner
