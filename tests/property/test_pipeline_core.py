@@ -183,15 +183,16 @@ def test_steps_come_in_the_order_of_the_road():
 
 
 def test_a_switch_takes_other_rules_and_refuses_other_definitions():
-    """Rules and model change between slices; schema and features need their state built again."""
+    """Rules and model change between slices; schema and time settings need their state built again."""
     pipeline, log = new_pipeline(), rough_log()
     bundle = shipped_bundle()
     pipeline.process(log.part(0, 100))
     pipeline.switch(replace(bundle, hash="sha256:other", rules=()), None, live=False)
     body = orjson.loads(pipeline.process(log.part(100, 101)).encoded.record(0))
     assert (body["rules_version"], body["models_version"], body["models"]) == ("sha256:other", "none", {})
-    with pytest.raises(RebuildNeeded, match="other features"):
-        pipeline.switch(replace(bundle, features=replace(bundle.features, hash="x")), None)
+    late = replace(bundle.features.time, allowed_lateness_ms=1)
+    with pytest.raises(RebuildNeeded, match="`time:`"):
+        pipeline.switch(replace(bundle, features=replace(bundle.features, time=late, hash="x")), None)
     with pytest.raises(RebuildNeeded, match="another schema"):
         pipeline.switch(replace(bundle, schema=replace(bundle.schema, hash="x")), None)
 
