@@ -21,10 +21,11 @@ from fraudstream.rules.compiler.reader import FILE_BYTES_MAX, Findings
 from fraudstream.rules.compiler.reference import read_reference, reference_of
 from fraudstream.rules.compiler.ruleset import Context, DeclaredRule, read_rules
 from fraudstream.rules.compiler.schema import read_schema
+from fraudstream.rules.compiler.segments import segment_slot
 from fraudstream.rules.compiler.slots import MODEL_SLOTS, field_slots
 from fraudstream.rules.compiler.source import Diagnostic, Span, render_all, sorted_diagnostics
 from fraudstream.rules.compiler.types import Checked
-from fraudstream.rules.compiler.typologies import read_policy, read_typologies
+from fraudstream.rules.compiler.typologies import policy_segment, read_policy, read_typologies
 
 ARCHIVE_FORMAT = 1
 TOTAL_BYTES_MAX = 16 << 20
@@ -120,7 +121,9 @@ def compile_sources(
     lists = read_lists(sections.get("lists.yaml"), scope, findings)
     scope = replace(scope, lists=lists.lists)
     sets = {path: section for path, section in sections.items() if path.startswith(RULE_SETS)}
-    context = Context(schema, scope, tuple(item.id for item in typologies.typologies), policy.language)
+    segment = segment_slot(policy_segment(typology_file), scope, findings)
+    known = tuple(item.id for item in typologies.typologies)
+    context = Context(schema, scope, known, policy.language, segment)
     rules = read_rules(sets, context, findings)
     inputs = None if model_inputs is None else frozenset(model_inputs)
     complete = len(files) == len(sections)

@@ -94,6 +94,10 @@ def _lines(declared: Declared, rule: DeclaredRule) -> Iterator[str]:
             yield f"  {part.key.text} means: {describe(part.checked.node, rule.scope)}"
     if rule.when is not None and rule.when.checked.node is not None:
         yield f"  {describe(rule.when.checked.node, rule.scope)}"
+    for name, param in rule.params.items():
+        if param.texts:
+            other = ", ".join(f"{text} in segment {segment}" for segment, text in param.texts.items())
+            yield f"  params.{name} is {param.text}, but {other}"
     yield from _exceptions(rule)
     yield from _consequence(declared, rule)
     for language, pieces in rule.reason.items():

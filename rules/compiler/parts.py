@@ -75,27 +75,54 @@ class Outcome:
     """Disjoint parts of ``full`` with their points; empty: ``full`` itself with the rule's score."""
 
 
-def outcome(scope: Scope, gate: Checked, parts: Parts) -> Outcome | None:
-    """Put the parts of a rule together; None where it has no ``when``."""
-    if parts.when is None:
+def outcome(
+    scope: Scope, gate: Checked, parts: Parts, variants: Sequence[tuple[Term, Parts]] = ()
+) -> Outcome | None:
+    """Put the parts of a rule together; None where it has no ``when``.
+
+    ``variants``: other parts where a condition that is never unknown holds; at most one of these does.
+    """
+    others = [item for _, item in variants]
+    if any(item.when is None or len(item.bands) != len(parts.bands) for item in (parts, *others)):
         return None
+    marks = [mark for mark, _ in variants]
+    plain = _pieces(scope, gate, parts)
+    found = [_pieces(scope, gate, item) for item in others]
+
+    def chosen(at: int) -> Checked:
+        return Checked("", None, choose(marks, [terms[at] for terms in found], plain[at]))
+
+    scores = [*(band.score for band in parts.bands), 0] if parts.bands else []
+    return Outcome(
+        chosen(1),
+        chosen(0) if parts.exceptions else None,
+        tuple((chosen(at), score) for at, score in enumerate(scores, 2)),
+    )
+
+
+def choose(marks: Sequence[Term], terms: Sequence[Term], otherwise: Term) -> Term:
+    """Return the term whose mark is true, ``otherwise`` if none is. At most one mark is."""
+    if not marks:
+        return otherwise
+    cases = [build.join("and", [mark, term]) for mark, term in zip(marks, terms, strict=True)]
+    rest = build.join("and", [*(build.negated(mark) for mark in marks), otherwise])
+    return build.join("or", [*cases, rest])
+
+
+def _pieces(scope: Scope, gate: Checked, parts: Parts) -> list[Term]:
+    """Return the match without exceptions, the match, where each band counts, and where none does."""
+    assert parts.when is not None
     held = build.join("and", [gate.term, parts.when.checked.term])
     full = held
     if parts.exceptions:
         off = build.join("or", [_in_force(scope, item) for item in parts.exceptions])
         full = build.join("and", [held, build.negated(off)])
-    effects: list[tuple[Checked, int]] = []
-    earlier: list[Term] = []
+    terms, earlier = [held, full], list[Term]()
     for band in parts.bands:
         own = build.definite(band.condition.checked.term)
-        effects.append((_checked([full, own, *earlier]), band.score))
+        terms.append(build.join("and", [full, own, *earlier]))
         earlier.append(build.negated(own))
-    if earlier:
-        effects.append((_checked([full, *earlier]), 0))
-    text = parts.when.checked.text
-    return Outcome(
-        Checked(text, None, full), Checked(text, None, held) if parts.exceptions else None, tuple(effects)
-    )
+    return [*terms, build.join("and", [full, *earlier])]
 
 
 def _in_force(scope: Scope, item: Exemption) -> Term:
@@ -104,7 +131,3 @@ def _in_force(scope: Scope, item: Exemption) -> Term:
         time = build.read(scope.event_time, TIME)
         terms.append(build.compare("<", time, build.const(Constant(TIME, item.until_ms))))
     return build.definite(build.join("and", terms))
-
-
-def _checked(terms: Sequence[Term]) -> Checked:
-    return Checked("", None, build.join("and", terms))

@@ -16,11 +16,12 @@ from fraudstream.rules.compiler.nodes import names
 from fraudstream.rules.compiler.params import Param, plain_name, read_params
 from fraudstream.rules.compiler.parts import Condition, Outcome, Parts, outcome
 from fraudstream.rules.compiler.reader import Findings, ScalarNode, SequenceNode
+from fraudstream.rules.compiler.segments import guards, variants
 from fraudstream.rules.compiler.shape import Section
 from fraudstream.rules.compiler.source import quoted
 from fraudstream.rules.compiler.suggest import suggest
 from fraudstream.rules.compiler.text import compile_text
-from fraudstream.rules.compiler.types import Checked, Scope, gate, names_read
+from fraudstream.rules.compiler.types import Checked, Scope, Term, gate, names_read
 from fraudstream.rules.compiler.typologies import LANGUAGE, zone_name
 from fraudstream.rules.compiler.vocabulary import (
     ACTIONS,
@@ -48,6 +49,8 @@ class Context:
     """Zone is the policy's; rule sets may have their own."""
     typologies: tuple[str, ...]
     language: str
+    segment: Slot | None = None
+    """What ``policy.segment`` names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,8 @@ class DeclaredRule:
     """With the rule's params and conditions."""
     params: Mapping[str, Param] = field(default_factory=dict)
     parts: Parts = field(default_factory=Parts)
+    variants: Mapping[str, Parts] = field(default_factory=dict)
+    """By segment, where params differ."""
     gate: Checked | None = None
     outcome: Outcome | None = None
     """None where an error left nothing to run."""
@@ -147,9 +152,11 @@ def _read_rule(
         message = "`effective` is empty: `until` is not after `from`"
         findings.error(effective.key("until"), message, "`until` itself is not included")
     mode = section.section("mode", MODE)
-    params = read_params(section, scope, findings)
+    params = read_params(section, scope, context.segment, findings)
     scope = replace(scope, params={key: item.value for key, item in params.items()})
+    segments = variants(params, scope, section, findings)
     parts, scope = _read_parts(section, scope, findings)
+    others = {name: _read_variant(name, section, inner, findings) for name, inner in segments.items()}
     action = Action[section.choice("action", ACTIONS, "none").upper()]
     rule = DeclaredRule(
         id=name,
@@ -174,6 +181,7 @@ def _read_rule(
         scope=scope,
         params=params,
         parts=parts,
+        variants={} if None in others.values() else {n: p for n, p in others.items() if p is not None},
     )
     if rule.never_override and action is not Action.BLOCK:
         hint = "set `action: block` or remove it"
@@ -189,11 +197,19 @@ def _read_rule(
 
 def _with_program(rule: DeclaredRule, context: Context) -> DeclaredRule:
     door = gate(rule.scope, rule.on, rule.from_ms, rule.until_ms)
-    found = outcome(rule.scope, door, rule.parts)
+    segments = {name: value for item in rule.params.values() for name, value in item.segments.items()}
+    marks: Mapping[str, Term] = {}
+    if context.segment is not None:
+        marks = guards({name: segments[name] for name in rule.variants}, context.segment, rule.scope)
+    found = outcome(
+        rule.scope, door, rule.parts, [(marks[name], item) for name, item in rule.variants.items()]
+    )
     if found is None:
         return rule
     used = [part for part in rule.parts if part.label not in rule.conditions]
     slots = {slot.name: slot for part in used for slot in names_read(part.checked)}
+    if marks and context.segment is not None:
+        slots[context.segment.name] = context.segment
     for pieces in rule.reason.values():
         slots.update((piece.slot.name, piece.slot) for piece in pieces if piece.slot is not None)
     reads = tuple(slots[name] for name in sorted(slots) if name in context.scope.slots)
@@ -252,6 +268,22 @@ def _read_parts(section: Section, scope: Scope, findings: Findings) -> tuple[Par
         read_bands(section, scope, findings),
     )
     return parts, scope
+
+
+def _read_variant(name: str, section: Section, scope: Scope, findings: Findings) -> Parts | None:
+    """Check a rule's conditions with the params of a segment; None after errors."""
+    own = Findings()
+    own.broken, own.broken_prefixes, own.broken_groups = (
+        findings.broken,
+        findings.broken_prefixes,
+        findings.broken_groups,
+    )
+    parts, _ = _read_parts(section, scope, own)
+    known = {(item.span, item.message) for item in findings.items}
+    for item in own.items:
+        if (item.span, item.message) not in known:
+            findings.error(item.span, f"in segment {quoted(name)}: {item.message}", item.hint)
+    return None if own.failed else parts
 
 
 def _read_conditions(section: Section, scope: Scope, findings: Findings) -> dict[str, Condition]:
@@ -330,6 +362,7 @@ def _read_reason(
             findings.error(key, f"{quoted(key.text)} is not a language code", "e.g. `en`, `zh`")
         if text is None or shapes.plain_text(text, f"`{key.text}`", findings) is None:
             continue
+        _check_segmented(text, rule, findings)
         pieces, problems = compile_text(text.text.rstrip().replace("\n", " "), rule.scope)
         note(problems, text, findings)
         if not problems:
@@ -344,6 +377,16 @@ def _read_reason(
         findings.error(section.key("reason"), message, "add it")
     _check_placeholders(entries[0][0].text, out, section, findings)
     return out
+
+
+def _check_segmented(text: ScalarNode, rule: DeclaredRule, findings: Findings) -> None:
+    for name in (name for name, item in rule.params.items() if item.by_segment):
+        at = text.text.find(f"{{params.{name}")
+        if at >= 0:
+            message = f"`params.{name}` differs by segment, a text can not show it"
+            findings.error(
+                text.part(at, at + len(name) + 8), message, "show the value that it is compared with"
+            )
 
 
 def _check_placeholders(

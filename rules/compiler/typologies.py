@@ -9,7 +9,7 @@ from typing import Literal, cast
 
 from fraudstream.rules.bundle import Action, ModelBand, Policy, Typology
 from fraudstream.rules.compiler import shape as shapes
-from fraudstream.rules.compiler.reader import Findings, ScalarNode
+from fraudstream.rules.compiler.reader import Findings, MappingNode, ScalarNode
 from fraudstream.rules.compiler.shape import Section
 from fraudstream.rules.compiler.source import quoted
 from fraudstream.rules.compiler.suggest import suggest
@@ -53,6 +53,13 @@ def read_policy(section: Section | None, findings: Findings) -> Policy:
         zone=zone_name(inner.scalar("timezone"), "UTC", findings),
         model_bands=_read_bands(inner, findings),
     )
+
+
+def policy_segment(section: Section | None) -> ScalarNode | None:
+    """Return what ``policy.segment`` names; it is resolved when all names are known."""
+    node = None if section is None else section.node("policy")
+    entry = node.entries.get("segment") if isinstance(node, MappingNode) else None
+    return entry[1] if entry is not None and isinstance(entry[1], ScalarNode) else None
 
 
 def _read_bands(section: Section, findings: Findings) -> tuple[ModelBand, ...]:

@@ -226,6 +226,7 @@ POLICY = Shape(
     {
         "language": Key("Language of reason texts.", TEXT),
         "timezone": Key("Time zone of bare dates outside rule sets.", TEXT),
+        "segment": Key("Field that says which segment an event belongs to, for params `by_segment`.", NAME),
         "model_bands": Key("Thresholds of the champion's score.", Listed(BAND)),
     },
     frozenset({"fallback", "deadline", "alert_budget", "control_group"}),
@@ -252,8 +253,9 @@ PARAM = Shape(
         "value": Key("The value.", CONSTANT, required=True),
         "min": Key("Lowest value that may be set.", CONSTANT),
         "max": Key("Highest value that may be set.", CONSTANT),
+        "by_segment": Key("Other values by segment, within the same bounds.", Mapped(CONSTANT)),
     },
-    frozenset({"by_segment", "by"}),
+    frozenset({"by"}),
 )
 MODE = Shape(
     "`mode`",
