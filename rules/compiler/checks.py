@@ -11,7 +11,7 @@ from fractions import Fraction
 from fraudstream.rules.bundle import Action, Agg, Mode, Source, Type
 from fraudstream.rules.compiler.bands import check_bands
 from fraudstream.rules.compiler.declared import Declared, Expression
-from fraudstream.rules.compiler.logic import check_duplicates, check_truth
+from fraudstream.rules.compiler.logic import check_duplicates, check_tables, check_truth
 from fraudstream.rules.compiler.nodes import (
     Arithmetic,
     Between,
@@ -274,6 +274,7 @@ CHECKS: tuple[Callable[[Declared, Findings], None], ...] = (
     check_unused_parts,
     check_unused_typologies,
     check_truth,
+    check_tables,
     check_duplicates,
     check_percent,
     check_exact_equality,

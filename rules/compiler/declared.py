@@ -32,7 +32,7 @@ class Expression:
 
     def span(self, node: Node) -> Span:
         """Return where a node stands in the file."""
-        return self.condition.place.part(node.begin, node.end)
+        return self.condition.part(node.begin, node.end)
 
 
 def expressions_of(rules: tuple[DeclaredRule, ...]) -> dict[str, tuple[Expression, ...]]:

@@ -94,6 +94,8 @@ def _lines(declared: Declared, rule: DeclaredRule) -> Iterator[str]:
             yield f"  {part.key.text} means: {describe(part.checked.node, rule.scope)}"
     if rule.when is not None and rule.when.checked.node is not None:
         yield f"  {describe(rule.when.checked.node, rule.scope)}"
+    for number, row in enumerate(rule.parts.rows):
+        yield f"  {'or ' if number else ''}{', and '.join(_words(rule, cell) for cell in row)}"
     for name, param in rule.params.items():
         if param.texts:
             other = ", ".join(f"{text} in segment {segment}" for segment, text in param.texts.items())

@@ -311,8 +311,22 @@ def _place(part: Condition, name: str) -> Span:
     """Return where an expression reads a name, the whole expression if it does so through a condition."""
     for item in names(part.checked.node) if name and part.checked.node is not None else ():
         if item.name == name:
-            return part.place.part(item.begin, item.end)
+            return part.part(item.begin, item.end)
     return part.place.part(0, len(part.place.text))
+
+
+def check_tables(declared: Declared, findings: Findings) -> None:
+    """Warn about rows of decision tables that match only where another row does."""
+    keys = Keys()
+    for rule in declared.rules:
+        rows = [frozenset(keys.of(cell.checked.term) for cell in row) for row in rule.parts.rows]
+        for at, row in enumerate(rows):
+            wider = [i for i, other in enumerate(rows) if other < row or (other == row and i < at)]
+            if wider:
+                cell = rule.parts.rows[at][0]
+                line = rule.parts.rows[wider[0]][0].key.span.line
+                message = f"the row matches only where the row on line {line} does"
+                findings.warning(cell.key, "table-row", message, "remove it")
 
 
 def check_duplicates(declared: Declared, findings: Findings) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from fraudstream.rules.compiler import build
 from fraudstream.rules.compiler.reader import ScalarNode
+from fraudstream.rules.compiler.source import Span
 from fraudstream.rules.compiler.terms import TIME, Checked, Constant, Scope, Term
 
 
@@ -25,6 +26,12 @@ class Condition:
     key: ScalarNode
     label: str
     """What operators call it: the name of a condition, or the key of the rule that it stands in."""
+    shift: int = 0
+    """Characters of the expression before what stands in the file: a cell lacks its column's name."""
+
+    def part(self, begin: int, end: int) -> Span:
+        """Return where characters of the expression stand in the file."""
+        return self.place.part(max(0, begin - self.shift), max(1, end - self.shift))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +58,17 @@ class Parts:
 
     conditions: Mapping[str, Condition] = field(default_factory=dict)
     when: Condition | None = None
+    rows: tuple[tuple[Condition, ...], ...] = ()
+    """Cells of a decision table, whose whole is ``when``."""
     exceptions: tuple[Exemption, ...] = ()
     bands: tuple[ScoreBand, ...] = ()
 
     def __iter__(self) -> Iterator[Condition]:
         """Iterate over all of them, named ones first."""
         yield from self.conditions.values()
-        if self.when is not None:
+        if self.rows:
+            yield from (cell for row in self.rows for cell in row)
+        elif self.when is not None:
             yield self.when
         yield from (item.condition for item in self.exceptions)
         yield from (item.condition for item in self.bands)

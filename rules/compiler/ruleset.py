@@ -9,6 +9,7 @@ from fraudstream.rules.bundle import Action, Mode, Schema, Segment, Severity, Sl
 from fraudstream.rules.compiler import grammar
 from fraudstream.rules.compiler import shape as shapes
 from fraudstream.rules.compiler.cases import Case, read_cases
+from fraudstream.rules.compiler.decision_table import Rows, read_table
 from fraudstream.rules.compiler.exceptions import read_bands, read_exceptions
 from fraudstream.rules.compiler.expressions import checked, note
 from fraudstream.rules.compiler.lists import instant
@@ -261,9 +262,15 @@ def _read_parts(section: Section, scope: Scope, findings: Findings) -> tuple[Par
     """Return a rule's conditions, and the scope with the named ones."""
     conditions = _read_conditions(section, scope, findings)
     scope = replace(scope, conditions={key: item.checked for key, item in conditions.items()})
+    rows: Rows = ()
+    if section.has("when"):
+        when = _read_when(section, conditions, scope, findings)
+    else:
+        when, rows = read_table(section, scope, findings)
     parts = Parts(
         conditions,
-        _read_when(section, conditions, scope, findings),
+        when,
+        rows,
         read_exceptions(section, scope, findings),
         read_bands(section, scope, findings),
     )

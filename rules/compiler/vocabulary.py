@@ -321,7 +321,11 @@ RULE = Shape(
         "on": Key("Event types.", Listed(TEXT, or_one=True), required=True),
         "params": Key("Thresholds by name, with bounds.", Mapped(PARAM)),
         "conditions": Key("Named parts of `when`.", Mapped(EXPRESSION)),
-        "when": Key("The condition; only `true` matches.", EXPRESSION, required=True),
+        "when": Key("The condition; only `true` matches.", EXPRESSION),
+        "table": Key(
+            "Decision table in place of `when`: rows `{column: cell}` with cells like `atm`, `>= 5`, `-`.",
+            Listed(Mapped(CONSTANT)),
+        ),
         "action": Key("What a match asks for (default `none`: score only).", _one_of(*ACTIONS)),
         "override": Key("`never`: no pass rule may undo this block.", _one_of(*OVERRIDES)),
         "exceptions": Key("Where a match is turned off, with owners and ends.", Listed(EXCEPTION)),
@@ -339,7 +343,8 @@ RULE = Shape(
         "was": Key("Earlier ids of the rule.", Listed(NAME, or_one=True)),
         "tests": Key("Examples that are checked at load.", Listed(TEST)),
     },
-    frozenset({"sequence", "table", "limits", "suppress", "on_missing", "features"}),
+    frozenset({"sequence", "limits", "suppress", "on_missing", "features"}),
+    ("when", "table"),
 )
 RULE_SET = _document(
     "RuleSet",

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 (one test case a line)
-"""Exceptions and score bands of rules: what a match becomes through them."""
+"""Exceptions, score bands and tables of rules: what a match becomes through them."""
 
 from __future__ import annotations
 
@@ -183,3 +183,64 @@ def test_noisy_or_is_a_combination() -> None:
     assert found is not None
     assert found.typologies[0].combine == "noisy_or"
     assert sample_files()
+
+
+TABLE = """\
+apiVersion: fraudstream/v1
+kind: RuleSet
+defaults: {owner: o@bank.example}
+rules:
+- id: one
+  title: one
+  severity: low
+  on: payment
+  params: {limit: {value: 5000}}
+  table:
+  - {txn.direction: in, txn.channel: atm, txn.amount: ">= params.limit", f.a: "-"}
+  - {txn.direction: out, txn.channel: 'in ["web", "mobile"]', txn.amount: ">= 9000", f.a: true}
+  - {txn.direction: "-", txn.channel: is missing, txn.amount: between 10 and 20, f.a: false}
+  mode: {state: shadow}
+  tests:
+"""
+
+
+def table_oracle(direction: str, channel: str, amount: int, a: str) -> str:
+    """Return the outcome of the table above: or of and, by Kleene."""
+    flag = STATES[a]
+    known = None if channel == "missing" else channel
+
+    def both(cells: list[bool | None]) -> bool | None:
+        return False if False in cells else None if None in cells else True
+
+    rows = [
+        both([direction == "in", None if known is None else known == "atm", amount >= 5000]),
+        both(
+            [
+                direction == "out",
+                None if known is None else known in ("web", "mobile"),
+                amount >= 9000,
+                None if flag is None else flag == 1,
+            ]
+        ),
+        both([known is None, 10 <= amount <= 20, None if flag is None else flag == 0]),
+    ]
+    return "true" if True in rows else "unknown" if None in rows else "false"
+
+
+def test_a_table_matches_where_all_cells_of_a_row_do() -> None:
+    """Every combination of values, missing ones included."""
+    text, cases = (
+        TABLE,
+        product(("in", "out"), ("web", "atm", "pos", "missing"), (15, 4999, 5000, 9000), STATES),
+    )
+    for number, (direction, channel, amount, a) in enumerate(cases):
+        given = f"txn.direction: {direction}, txn.channel: {channel}, txn.amount: {amount}, f.a: {'missing' if a == 'unknown' else a}"
+        text += f"  - {{name: t{number}, given: {{{given}}}, expect: {{match: {table_oracle(direction, channel, amount, a)}}}}}\n"
+    results = run_tests(compiled(text))
+    assert len(results) == 96
+    assert [(item.name, item.problems) for item in results if item.status != "passed"] == []
+    assert {line.rsplit("match: ", 1)[1] for line in text.splitlines() if "match:" in line} == {
+        "true}}",
+        "false}}",
+        "unknown}}",
+    }
