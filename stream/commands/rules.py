@@ -15,6 +15,7 @@ from fraudstream.models.linear import LinearModel
 from fraudstream.rules.compiler.casefile import TestResult, run_tests
 from fraudstream.rules.compiler.compile import Compiled, compile_sources
 from fraudstream.rules.compiler.explain import explain
+from fraudstream.rules.compiler.formatter import FormatError, format_text
 from fraudstream.rules.compiler.jsonschema import document_schema, json_schema
 from fraudstream.rules.compiler.source import Diagnostic, Span, render_all
 from fraudstream.rules.compiler.vocabulary import DOCUMENTS
@@ -29,6 +30,7 @@ SUMMARY = "check, test and explain a rules directory"
 _EXAMPLES = """examples:
   fraudstream rules lint rules/
   fraudstream rules test rules/ --junit tests.xml
+  fraudstream rules fmt rules/ --check
   fraudstream rules explain card.testing.small_auths
   fraudstream rules schema > fraudstream.schema.json"""
 
@@ -58,6 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     test.add_argument("--rule", metavar="ID", help="only this rule's tests")
     test.add_argument("--junit", type=Path, metavar="F", help="write a JUnit report")
     test.add_argument("--verbose", action="store_true", help="list the tests that passed too")
+    layout = action("fmt", _fmt, "write the files in canonical layout; comments stay")
+    layout.add_argument("directory", nargs="?", type=Path, metavar="DIR", help="default: rules/")
+    layout.add_argument("--check", action="store_true", help="change nothing; end with 1 if a file would")
     words = action("explain", _explain, "put a rule into words, with the features it reads")
     words.add_argument("id", metavar="ID", help="the rule")
     words.add_argument("--rules", dest="directory", type=Path, metavar="DIR", help="default: rules/")
@@ -241,6 +246,29 @@ def _write_junit(path: Path, results: Sequence[TestResult], prefix: str) -> None
 def _for_xml(text: str) -> str:
     """Replace what XML 1.0 cannot hold."""
     return re.sub("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)
+
+
+def _fmt(args: argparse.Namespace) -> int:
+    path = args.directory or default_rules()
+    files = read_rules(path)
+    if not files:
+        raise NothingToCheck(f"no rule files in {path}")
+    changed, refused = 0, 0
+    for name, data in files.items():
+        try:
+            text = format_text(f"{path}/{name}", data)
+        except FormatError as problem:
+            print(problem, file=sys.stderr)
+            refused += 1
+            continue
+        if text.encode() == data:
+            continue
+        changed += 1
+        print(f"{path}/{name}")
+        if not args.check:
+            (path / name).write_text(text, encoding="utf-8", newline="\n")
+    print(f"{_count(changed, 'file')} of {len(files):,} {'would change' if args.check else 'changed'}")
+    return Exit.FINDINGS if refused or (args.check and changed) else Exit.OK
 
 
 def _explain(args: argparse.Namespace) -> int:

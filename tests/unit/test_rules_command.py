@@ -146,3 +146,20 @@ def test_no_directory_is_bad_use(tmp_path, capsys):
     """The message says what was expected there."""
     assert rules("lint", tmp_path / "none") == 2
     assert "is not a directory; expected schema.yaml" in capsys.readouterr().err
+
+
+def test_fmt_writes_what_check_only_tells(folder, capsys):
+    """`--check` changes nothing and ends with 1; afterwards there is nothing to do; a broken file stays."""
+    break_rule(folder, "rules:", "rules:  # all of them\n\n")
+    file = folder / "rulesets" / "account.yaml"
+    before = file.read_bytes()
+    assert rules("fmt", folder, "--check") == 1
+    assert str(file) in capsys.readouterr().out
+    assert file.read_bytes() == before
+    assert rules("fmt", folder) == 0
+    assert b"# all of them" in file.read_bytes()
+    assert rules("fmt", folder, "--check") == 0
+    file.write_bytes(b"rules: [\n")
+    assert rules("fmt", folder) == 1
+    assert "is not closed" in capsys.readouterr().err
+    assert file.read_bytes() == b"rules: [\n"
