@@ -12,8 +12,9 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from fraudstream.models.linear import LinearModel
-from fraudstream.rules.compiler.casefile import TestResult, run_tests
+from fraudstream.rules.compiler.casefile import HistoryOutcome, TestResult, run_tests
 from fraudstream.rules.compiler.compile import Compiled, compile_sources
+from fraudstream.rules.compiler.coverage import Covered, coverage, with_terms
 from fraudstream.rules.compiler.explain import explain
 from fraudstream.rules.compiler.formatter import FormatError, format_text
 from fraudstream.rules.compiler.jsonschema import document_schema, json_schema
@@ -59,6 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_directory(test)
     test.add_argument("--rule", metavar="ID", help="only this rule's tests")
     test.add_argument("--junit", type=Path, metavar="F", help="write a JUnit report")
+    test.add_argument(
+        "--coverage", action="store_true", help="list the terms that no test saw true, or false"
+    )
     test.add_argument("--verbose", action="store_true", help="list the tests that passed too")
     layout = action("fmt", _fmt, "write the files in canonical layout; comments stay")
     layout.add_argument("directory", nargs="?", type=Path, metavar="DIR", help="default: rules/")
@@ -189,7 +193,16 @@ def _test(args: argparse.Namespace) -> int:
     if loaded.problems:
         print("\n".join(loaded.problems.values()), file=sys.stderr)
         return Exit.FINDINGS
-    results = run_tests(found.compiled, make_history_runner(bundle, model, loaded.contents))
+    compiled, terms = with_terms(found.compiled) if args.coverage else (found.compiled, ())
+    assert compiled.bundle is not None
+    runner = make_history_runner(compiled.bundle, model, loaded.contents)
+    events: dict[int, HistoryOutcome] = {}
+
+    def recording(records: Sequence[tuple[int, bytes]]) -> HistoryOutcome:
+        events[id(records)] = runner(records)
+        return events[id(records)]
+
+    results = run_tests(compiled, recording)
     if args.rule is not None:
         results = [result for result in results if result.rule == args.rule]
         if not results:
@@ -207,9 +220,28 @@ def _test(args: argparse.Namespace) -> int:
     print(
         f"{_count(len(results), 'test')} of {_count(rules, 'rule')}: {passed} passed, {failed} failed{tail}"
     )
+    if args.coverage:
+        _print_coverage(coverage(compiled, terms, events), args.rule, found.prefix)
     if args.junit is not None:
         _write_junit(args.junit, results, found.prefix)
     return Exit.FINDINGS if failed else Exit.OK
+
+
+def _print_coverage(found: Sequence[Covered], rule: str | None, prefix: str) -> None:
+    """Print the terms that tests saw with one outcome only, and the share that they saw."""
+    found = [item for item in found if rule in (None, item.term.rule)]
+    for item in found:
+        if item.outcomes < 2:
+            seen = (
+                "neither true nor false" if not item.outcomes else "not true" if item.false else "not false"
+            )
+            span = item.term.span
+            print(f"{prefix}{span.file}:{span.line}:{span.column}: `{item.term.text}` was {seen} in any test")
+    outcomes, wanted = sum(item.outcomes for item in found), 2 * len(found)
+    share = 100 * outcomes / wanted if wanted else 100.0
+    print(
+        f"coverage of {_count(len(found), 'term')}: {outcomes:,} of {wanted:,} outcomes seen ({share:.1f} %)"
+    )
 
 
 def _print_result(result: TestResult, prefix: str) -> None:

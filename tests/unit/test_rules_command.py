@@ -163,3 +163,11 @@ def test_fmt_writes_what_check_only_tells(folder, capsys):
     assert rules("fmt", folder) == 1
     assert "is not closed" in capsys.readouterr().err
     assert file.read_bytes() == b"rules: [\n"
+
+
+def test_coverage_names_what_no_test_saw(folder, capsys):
+    """Each comparison with one outcome only has a line, and the sum stands below."""
+    assert rules("test", folder, "--coverage") == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("coverage of ")
+    assert last.endswith(" %)")
