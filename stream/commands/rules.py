@@ -22,6 +22,7 @@ from fraudstream.rules.compiler.source import Diagnostic, Span, render_all
 from fraudstream.rules.compiler.vocabulary import DOCUMENTS
 from fraudstream.stream.enrichment.directory import TableFiles
 from fraudstream.stream.errors import BadUse, Exit, NothingToCheck
+from fraudstream.stream.rule_event import event_lines
 from fraudstream.stream.rule_tests import make_history_runner
 from fraudstream.stream.scoring import undeclared_inputs
 from fraudstream.stream.shipped import default_rules, named_model, read_rules
@@ -69,6 +70,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     layout.add_argument("--check", action="store_true", help="change nothing; end with 1 if a file would")
     words = action("explain", _explain, "put a rule into words, with the features it reads")
     words.add_argument("id", metavar="ID", help="the rule")
+    words.add_argument(
+        "event", nargs="?", type=Path, metavar="EVENT.json", help="what it makes of this record"
+    )
+    words.add_argument(
+        "--given", action="append", default=[], metavar="NAME=VALUE", help="a feature's value, as in tests"
+    )
     words.add_argument("--rules", dest="directory", type=Path, metavar="DIR", help="default: rules/")
     schema = action("schema", _schema, "print the JSON Schema of the files, for editors")
     schema.add_argument("--kind", choices=sorted(DOCUMENTS), help="of one kind of file only")
@@ -311,6 +318,11 @@ def _explain(args: argparse.Namespace) -> int:
         print(explain(found.compiled, args.id))
     except KeyError as problem:
         raise BadUse(str(problem.args[0])) from None
+    if args.event is not None:
+        print()
+        print("\n".join(event_lines(found.compiled, args.id, args.event.read_bytes(), args.given)))
+    elif args.given:
+        raise BadUse("`--given` needs an event: `fraudstream rules explain ID EVENT.json --given NAME=VALUE`")
     return Exit.OK
 
 

@@ -171,3 +171,22 @@ def test_coverage_names_what_no_test_saw(folder, capsys):
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("coverage of ")
     assert last.endswith(" %)")
+
+
+def test_explain_with_an_event_shows_terms_and_what_would_have_passed(folder, tmp_path, capsys):
+    """The rule's comparison has its value; the change that undoes the match is named; mistakes end with 2."""
+    event = tmp_path / "event.json"
+    body = {"transaction_id": "t1", "account_id": "a1", "event_time": "2026-01-15T04:00:00Z"}
+    event.write_text(json.dumps(body | {"event_type": "payment", "amount": "10", "currency": "CNY"}))
+    rule, values = "account.much", ["--given", "account.sum_24h=9000", "--given", "account.payees_24h=2"]
+    assert rules("explain", rule, event, "--rules", folder, *values) == 0
+    out = capsys.readouterr().out
+    assert "account.sum_24h > 5000" in out
+    assert "account.sum_24h = 9,000.00" in out
+    assert "With account.sum_24h = 5,000.00 instead of 9,000.00 it would not match." in out
+    assert "With account.sum_24h = 5,000.00 instead of 9,000.00 the event would pass." in out
+    assert rules("explain", rule, event, "--rules", folder, "--given", "account.sum=1") == 2
+    assert "did you mean" in capsys.readouterr().err
+    event.write_text("{}")
+    assert rules("explain", rule, event, "--rules", folder) == 2
+    assert "the event is not readable: missing_field transaction_id" in capsys.readouterr().err
