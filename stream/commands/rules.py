@@ -20,6 +20,7 @@ from fraudstream.rules.compiler.formatter import FormatError, format_text
 from fraudstream.rules.compiler.jsonschema import document_schema, json_schema
 from fraudstream.rules.compiler.source import Diagnostic, Span, render_all
 from fraudstream.rules.compiler.vocabulary import DOCUMENTS
+from fraudstream.stream.commands.findings import FORMATS
 from fraudstream.stream.enrichment.directory import TableFiles
 from fraudstream.stream.errors import BadUse, Exit, NothingToCheck
 from fraudstream.stream.rule_event import event_lines
@@ -55,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     lint = action("lint", _lint, "find every error and warning in the files")
     _add_directory(lint)
-    lint.add_argument("--format", choices=("text", "json", "github"), default="text")
+    lint.add_argument("--format", choices=("text", *FORMATS), default="text")
     lint.add_argument("--strict", action="store_true", help="warnings end with exit code 1 too")
     test = action("test", _test, "run the tests that stand beside the rules")
     _add_directory(test)
@@ -119,11 +120,8 @@ def _lint(args: argparse.Namespace) -> int:
     found = _Directory(args.directory, model)
     findings = (*found.compiled.diagnostics, *_misfits(found.compiled, model))
     warnings = len(findings) - len(found.compiled.errors)
-    if args.format == "json":
-        print(json.dumps([_as_json(item, found.prefix) for item in findings], ensure_ascii=False, indent=1))
-    elif args.format == "github":
-        for item in findings:
-            print(_as_annotation(item, found.prefix))
+    if args.format != "text":
+        print(FORMATS[args.format](findings, found.prefix))
     else:
         if findings:
             print(render_all(findings, found.files, found.prefix), end="\n\n")
@@ -154,39 +152,6 @@ def _summary(found: _Directory, warnings: int) -> str:
     live = len(compiled.bundle.rules)
     features = _count(len(compiled.bundle.features.features), "feature")
     return f"{text}: {_count(live, 'rule')} in force, {features}, bundle {compiled.bundle.hash}"
-
-
-def _as_json(item: Diagnostic, prefix: str) -> dict[str, object]:
-    span = item.span
-    return {
-        "level": item.level,
-        "message": item.message,
-        "hint": item.hint,
-        "code": item.code,
-        "file": prefix + span.file,
-        "line": span.line,
-        "column": span.column,
-        "length": span.length,
-    }
-
-
-def _as_annotation(item: Diagnostic, prefix: str) -> str:
-    """Return a workflow command as GitHub Actions reads it from a step's output."""
-    span = item.span
-    place = {
-        "file": prefix + span.file,
-        "line": span.line,
-        "col": span.column,
-        "endColumn": span.column + span.length,
-        "title": item.code or "rules",
-    }
-    properties = ",".join(f"{name}={_escaped(str(value), more=True)}" for name, value in place.items())
-    return f"::{item.level} {properties}::{_escaped(item.text)}"
-
-
-def _escaped(text: str, *, more: bool = False) -> str:
-    text = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    return text.replace(":", "%3A").replace(",", "%2C") if more else text
 
 
 def _test(args: argparse.Namespace) -> int:

@@ -190,3 +190,24 @@ def test_explain_with_an_event_shows_terms_and_what_would_have_passed(folder, tm
     event.write_text("{}")
     assert rules("explain", rule, event, "--rules", folder) == 2
     assert "the event is not readable: missing_field transaction_id" in capsys.readouterr().err
+
+
+def test_lint_as_sarif_is_a_log_that_others_read(folder, capsys):
+    """Version, rules by index, levels, and places with lines and columns."""
+    assert rules("lint", folder, "--format", "sarif") == 0
+    log = json.loads(capsys.readouterr().out)
+    assert (log["version"], [item["ruleId"] for item in log["runs"][0]["results"]]) == (
+        "2.1.0",
+        ["unused-feature"],
+    )
+    break_rule(folder, "account.sum_24h > 5000", "account.sum_24 > 5000")
+    assert rules("lint", folder, "--format", "sarif") == 1
+    (run,) = json.loads(capsys.readouterr().out)["runs"]
+    result = run["results"][0]
+    assert run["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == result["ruleId"] == "error"
+    assert (result["level"], "account.sum_24" in result["message"]["text"]) == ("error", True)
+    place = result["locations"][0]["physicalLocation"]
+    line = (folder / "rulesets" / "account.yaml").read_text().split("\n")[place["region"]["startLine"] - 1]
+    marked = line[place["region"]["startColumn"] - 1 : place["region"]["endColumn"] - 1]
+    assert marked == "account.sum_24"
+    assert place["artifactLocation"]["uri"].endswith("rulesets/account.yaml")
