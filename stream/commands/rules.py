@@ -15,6 +15,7 @@ from fraudstream.models.linear import LinearModel
 from fraudstream.rules.compiler.casefile import HistoryOutcome, TestResult, run_tests
 from fraudstream.rules.compiler.compile import Compiled, compile_sources
 from fraudstream.rules.compiler.coverage import Covered, coverage, with_terms
+from fraudstream.rules.compiler.difference import semantic, textual
 from fraudstream.rules.compiler.explain import explain
 from fraudstream.rules.compiler.formatter import FormatError, format_text
 from fraudstream.rules.compiler.jsonschema import document_schema, json_schema
@@ -35,6 +36,7 @@ _EXAMPLES = """examples:
   fraudstream rules test rules/ --junit tests.xml
   fraudstream rules fmt rules/ --check
   fraudstream rules explain card.testing.small_auths
+  fraudstream rules diff main/rules rules
   fraudstream rules schema > fraudstream.schema.json"""
 
 
@@ -78,6 +80,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--given", action="append", default=[], metavar="NAME=VALUE", help="a feature's value, as in tests"
     )
     words.add_argument("--rules", dest="directory", type=Path, metavar="DIR", help="default: rules/")
+    changes = action("diff", _diff, "tell what changed between two rules directories")
+    changes.add_argument("before", type=Path, metavar="A", help="rules directory as it was")
+    changes.add_argument("after", type=Path, metavar="B", help="rules directory as it is")
+    changes.add_argument("--text", action="store_true", help="the changed lines too")
     schema = action("schema", _schema, "print the JSON Schema of the files, for editors")
     schema.add_argument("--kind", choices=sorted(DOCUMENTS), help="of one kind of file only")
 
@@ -288,6 +294,18 @@ def _explain(args: argparse.Namespace) -> int:
         print("\n".join(event_lines(found.compiled, args.id, args.event.read_bytes(), args.given)))
     elif args.given:
         raise BadUse("`--given` needs an event: `fraudstream rules explain ID EVENT.json --given NAME=VALUE`")
+    return Exit.OK
+
+
+def _diff(args: argparse.Namespace) -> int:
+    before, after = _Directory(args.before, None), _Directory(args.after, None)
+    broken = [side.print_errors() for side in (before, after)]
+    if args.text:
+        print("\n".join([*textual(before.files, after.files), ""]))
+    if any(broken):
+        return Exit.FINDINGS
+    lines = semantic(before.compiled, after.compiled)
+    print("\n".join(lines or ["nothing changed in what the rules mean"]))
     return Exit.OK
 
 

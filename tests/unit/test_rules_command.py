@@ -211,3 +211,19 @@ def test_lint_as_sarif_is_a_log_that_others_read(folder, capsys):
     marked = line[place["region"]["startColumn"] - 1 : place["region"]["endColumn"] - 1]
     assert marked == "account.sum_24"
     assert place["artifactLocation"]["uri"].endswith("rulesets/account.yaml")
+
+
+def test_diff_tells_words_and_with_text_the_lines(folder, tmp_path, capsys):
+    """A threshold in words; the lines only when asked for; a broken side ends with 1 after its errors."""
+    other = write_rules(tmp_path / "other", count=3)
+    assert rules("diff", folder, other) == 0
+    out = capsys.readouterr().out
+    assert "rule account.many: condition when `account.count_1h >= 4` -> `account.count_1h >= 3`" in out
+    assert "+++ b/" not in out
+    assert rules("diff", folder, other, "--text") == 0
+    assert "+++ b/rulesets/account.yaml" in capsys.readouterr().out
+    assert rules("diff", folder, folder) == 0
+    assert "nothing changed" in capsys.readouterr().out
+    break_rule(folder, "account.sum_24h > 5000", "account.sum_24 > 5000")
+    assert rules("diff", folder, other) == 1
+    assert "unknown name" in capsys.readouterr().err
