@@ -125,11 +125,16 @@ def check_truth(declared: Declared, findings: Findings) -> None:
     ranges = ranges_of(declared)
     for rule in declared.rules:
         told: set[str] = set()
-        for part in rule.parts:
+        variants = [("", part) for part in rule.parts]
+        variants += [
+            (f"in segment `{name}`: ", part) for name, parts in rule.variants.items() for part in parts
+        ]
+        for where, part in variants:
             for code, message, name in _verdicts(part.checked.term, ranges, declared.schema.base_currency):
                 if message not in told:
                     told.add(message)
-                    findings.warning(_place(part, name), code, message, "check the numbers and `and` / `or`")
+                    hint = "check the numbers and `and` / `or`"
+                    findings.warning(_place(part, name), code, where + message, hint)
 
 
 def _verdicts(root: Term, ranges: Mapping[str, Region], currency: str) -> Iterator[tuple[str, str, str]]:

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from support.sample_rules import sample_files
 
 from fraudstream.rules import compile_sources
-from fraudstream.rules.compiler.logic import _clash, _Keys, _literals, _ranges
+from fraudstream.rules.compiler.logic import Keys, _clash, literals, ranges_of
 from fraudstream.rules.compiler.types import check
 
 DECLARED = compile_sources(sample_files()).declared
 assert DECLARED is not None
 SCOPE = DECLARED.rules[0].scope
-RANGES = _ranges(DECLARED)
+RANGES = ranges_of(DECLARED)
 NAMES = {
     "card.declines_10m": range(9),
     "txn.channel": ("mobile", "web", "atm", "pos"),
@@ -71,9 +71,9 @@ def test_verdicts_hold_for_every_value(tree: Tree) -> None:
     found, problems = check(text(tree), SCOPE)
     assert found is not None, problems
     rows = [dict(zip(NAMES, values, strict=True)) for values in itertools.product(*NAMES.values())]
-    if _clash(_literals(found.term, positive=True), _Keys(), RANGES) is not None:
+    if _clash(literals(found.term, positive=True), Keys(), RANGES) is not None:
         assert not any(holds(tree, row) for row in rows)
-    if _clash(_literals(found.term, positive=False), _Keys(), RANGES) is not None:
+    if _clash(literals(found.term, positive=False), Keys(), RANGES) is not None:
         assert all(holds(tree, row) for row in rows)
 
 
@@ -83,7 +83,7 @@ def test_impossible_conjunctions_of_a_count_are_found(atoms: list[Tree]) -> None
     """For whole numbers the analysis misses nothing but gaps that several `!=` leave together."""
     found, problems = check(" and ".join(text(atom) for atom in atoms), SCOPE)
     assert found is not None, problems
-    clash = _clash(_literals(found.term, positive=True), _Keys(), RANGES)
+    clash = _clash(literals(found.term, positive=True), Keys(), RANGES)
     possible = any(all(holds(atom, {"card.declines_10m": value}) for atom in atoms) for value in range(99))
     if not possible and sum(atom[1] == "!=" for atom in atoms) < 2:
         assert clash is not None

@@ -108,6 +108,39 @@ def test_mistakes_of_shape_are_underlined(title: str) -> None:
     assert findings(changed(*mistake[1:])[mistake[1]])
 
 
+WHOLE_LANGUAGE = """
+apiVersion: fraudstream/v1
+kind: RuleSet
+rules:
+- id: one
+  title: one
+  severity: low
+  on: payment
+  params: {n: {value: 4, min: 2, max: 20, by_segment: {sme: 8}}}
+  table:
+  - {txn.channel: atm, txn.amount: ">= 5000"}
+  exceptions: [{when: device.trusted, owner: o@bank.example, until: 2027-01-31}]
+  score: [{when: txn.amount > 9000, score: 60}, {when: txn.amount > 0, score: 20}]
+  mode: {state: canary, percent: 0.5, by: account.id}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "underlined"),
+    [
+        ("", "", False),
+        ("owner: o@bank.example, ", "", True),
+        ("score: 60}", "score: 600}", True),
+        ("  mode:", "  when: device.trusted\n  mode:", True),
+        ("by: account.id", "bye: account.id", True),
+        ("by_segment", "by_segments", True),
+    ],
+)
+def test_editors_know_tables_exceptions_bands_and_canaries(old: str, new: str, underlined: bool) -> None:
+    """The forms validate, their mistakes do not."""
+    assert bool(findings(WHOLE_LANGUAGE.replace(old, new).encode())) is underlined
+
+
 def test_every_key_is_described() -> None:
     """Each key of each mapping has one sentence for the editor, and no key is both known and later."""
     for document in DOCUMENTS.values():

@@ -79,6 +79,16 @@ def test_the_segment_is_read_and_explained() -> None:
     assert "params.low is 100, but 500 in segment sme, 50 in segment retail" in explain(found, "one")
 
 
+def test_what_only_a_segment_makes_impossible_is_warned_about() -> None:
+    """Bounds that leave nothing in one segment are found there, and the segment is named."""
+    text = RULE.replace(
+        "txn.amount between params.low and params.high", "txn.amount > params.low and txn.amount < 400"
+    )
+    found = compiled(text.replace("  tests:\n", ""))
+    told = [item.message for item in found.diagnostics if item.code == "never-true"]
+    assert [message.partition(": ")[0] for message in told] == ["in segment `sme`"]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
