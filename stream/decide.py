@@ -63,10 +63,12 @@ class DecidePlan:
     """[R] program output of each evaluated rule, shadow ones included."""
     gates: I64
     """[R] output of its event type and effective interval."""
-    before: I64
-    """[R] output without exceptions, its output where it has none."""
-    effects: I64
-    """[E, 3] position in the bundle's rules, output, points."""
+    excepting: I64
+    """[X, 2] position of each rule with exceptions, its output without them."""
+    scores: I64
+    """[R] points of a match, 0 where they depend on the row."""
+    split: I64
+    """[E, 3] where they do: position of the rule, output, points."""
 
 
 class RuleCounts(NamedTuple):
@@ -113,11 +115,14 @@ def compile_plan(bundle: Bundle) -> DecidePlan:
     bands = np.array([(b.at_micro, b.action) for b in bundle.policy.model_bands], np.int64).reshape(-1, 2)
     outputs = np.array([rule.index for rule in bundle.rules], np.int64)
     gates = np.array([rule.gate for rule in bundle.rules], np.int64)
-    before = np.array([r.index if r.before < 0 else r.before for r in bundle.rules], np.int64)
-    effects = np.array(
-        [(at, e.output, e.score) for at, rule in enumerate(bundle.rules) for e in rule.effects], np.int64
-    ).reshape(-1, 3)
-    return DecidePlan(bundle, live, rules, typologies, bands, outputs, gates, before, effects)
+    every = list(enumerate(bundle.rules))
+    excepting = np.array([(at, rule.before) for at, rule in every if rule.before >= 0], np.int64).reshape(
+        -1, 2
+    )
+    scores = np.array([0 if rule.split else rule.score for rule in bundle.rules], np.int64)
+    split = [(at, effect.output, effect.score) for at, rule in every for effect in rule.split]
+    parts = np.array(split, np.int64).reshape(-1, 3)
+    return DecidePlan(bundle, live, rules, typologies, bands, outputs, gates, excepting, scores, parts)
 
 
 def decide(
@@ -234,9 +239,12 @@ def _count(plan: DecidePlan, true: U64, unknown: U64, active: U64) -> RuleCounts
     ones = np.bitwise_count(true & active).sum(axis=1, dtype=np.int64)
     maybe = np.bitwise_count(unknown & active).sum(axis=1, dtype=np.int64)
     matches = ones[plan.outputs]
-    points = np.zeros(len(matches), np.int64)
-    np.add.at(points, plan.effects[:, 0], ones[plan.effects[:, 1]] * plan.effects[:, 2])
-    return RuleCounts(matches, maybe[plan.outputs], ones[plan.gates], ones[plan.before] - matches, points)
+    points = matches * plan.scores
+    np.add.at(points, plan.split[:, 0], ones[plan.split[:, 1]] * plan.split[:, 2])
+    excepted = np.zeros(len(matches), np.int64)
+    at, before = plan.excepting[:, 0], plan.excepting[:, 1]
+    excepted[at] = ones[before] - matches[at]
+    return RuleCounts(matches, maybe[plan.outputs], ones[plan.gates], excepted, points)
 
 
 def _kind(rule: Rule) -> int:

@@ -3,15 +3,20 @@
 
 from __future__ import annotations
 
+import json
 from itertools import product
 
 import numpy as np
 import pytest
-from support.sample_rules import SCHEMA, sample_files
+from support.sample_rules import SCHEMA
 
 from fraudstream.rules import Compiled, compile_sources, run_tests
 from fraudstream.rules.compiler.casefile import HASH_KEY, inputs_of
 from fraudstream.rules.compiler.terms import Constant, Kind
+from fraudstream.stream.metrics import RULE_OUTCOMES, Metrics
+from fraudstream.stream.observe import Observer
+from fraudstream.stream.pipeline import Pipeline
+from fraudstream.stream.wire.types import Slice
 
 RULE = """\
 apiVersion: fraudstream/v1
@@ -182,7 +187,6 @@ def test_noisy_or_is_a_combination() -> None:
     found = compiled(RULE, text).bundle
     assert found is not None
     assert found.typologies[0].combine == "noisy_or"
-    assert sample_files()
 
 
 TABLE = """\
@@ -244,3 +248,43 @@ def test_a_table_matches_where_all_cells_of_a_row_do() -> None:
         "false}}",
         "unknown}}",
     }
+
+
+def test_what_exceptions_turn_off_is_counted_and_published() -> None:
+    """Of five events with the condition, three are excepted; the metric says so for this rule."""
+    bundle = compiled(RULE).bundle
+    assert bundle is not None
+    flags = [
+        (True, False),
+        (True, True),
+        (True, None),
+        (True, True),
+        (True, True),
+        (False, True),
+        (None, True),
+    ]
+    bodies = [
+        json.dumps(
+            {
+                "transaction_id": f"t{at}",
+                "account_id": "a",
+                "event_time": "2026-01-15T12:00:00Z",
+                "amount": "1",
+                "currency": "CNY",
+                "f_e": True,
+            }
+            | {name: value for name, value in (("f_a", a), ("f_b", b)) if value is not None}
+        ).encode()
+        for at, (a, b) in enumerate(flags)
+    ]
+    noon_ms = 1_768_478_400_000
+    part = Slice.from_records(0, bodies, [None] * len(bodies), range(len(bodies)), [noon_ms] * len(bodies))
+    result = Pipeline(0, HASH_KEY, bundle, None).process(part)
+    counts = result.counts.rules
+    assert [part.tolist() for part in counts] == [[2], [0], [7], [3], [30]]
+    metrics = Metrics()
+    observer = Observer(metrics)
+    observer.processed(bundle, result)
+    observer.processed(bundle, result)
+    observer.publish([], [bundle])
+    assert metrics.value(RULE_OUTCOMES, "one", "excepted") == 6
