@@ -206,6 +206,16 @@ class WindowStore:
         self.evicted_keys += len(gone)
 
     @property
+    def limit_ratio(self) -> float:
+        """Counted bytes as a share of ``max_state_bytes``; 0 without such a bound."""
+        return self.counted_bytes / self._bound if self._bound else 0.0
+
+    @property
+    def warming_features(self) -> int:
+        """Features that are not complete yet."""
+        return len(self.warming.remaining(self._features, self.watermark_ms)) if self.warming.born else 0
+
+    @property
     def counted_bytes(self) -> int:
         """What the windows count for towards ``max_state_bytes``; idle keys that are to go included."""
         m = self._m
