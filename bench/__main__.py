@@ -2,7 +2,7 @@
 
 core      the deterministic core without Kafka, per step
 windows   the windows of a workload alone, by batch size; with --profile by kind of key and aggregate
-curves    cost against keys, history and features; growth of state
+curves    cost against keys, history, features and rules; growth of state
 memory    bytes a key, an event, an idle account; whole banks
 snapshot  a partition's state copied out and read back
 kafka     through a real broker, closed loop
@@ -24,6 +24,7 @@ from fraudstream.bench.report import Table
 from fraudstream.bench.workloads import WORKLOADS, Workload
 
 BATCHES = (1, 8, 64, 1000)
+SNAPSHOT_ACCOUNTS = 1_000_000
 ALL = ("core", "kafka", "latency")
 MEASURES = ("windows", "curves", "memory", "snapshot")
 
@@ -58,7 +59,9 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     part.add_argument("--skew", type=float, default=0.4, help="windows: Zipf exponent of accounts")
     part.add_argument("--curve", nargs="+", choices=tuple(curves.CURVES), default=list(curves.CURVES))
     part.add_argument("--banks", type=float, nargs="+", default=[1.0, 10.0], help="memory: reference banks")
-    part.add_argument("--accounts", type=int, default=1_000_000, help="snapshot: accounts in the state")
+    part.add_argument(
+        "--accounts", type=int, help="windows, snapshot: accounts (default: the workload's, 1,000,000)"
+    )
     part.add_argument("--events", type=float, default=3.0, help="snapshot: transactions for each account")
     broker = parser.add_argument_group("kafka, latency")
     broker.add_argument("--records", type=int, default=300_000, help="kafka: records of the drained topic")
@@ -91,7 +94,7 @@ def _settings(args: argparse.Namespace) -> curves.Settings:
 
 
 def _windows(args: argparse.Namespace, workload: Workload) -> Found:
-    accounts = int(workload.accounts * args.scale)
+    accounts = int((args.accounts or workload.accounts) * args.scale)
     tables, data = windows.run(_settings(args), workload.id, accounts, args.skew, profile=args.profile)
     return {"accounts": accounts, "count": args.count, "rounds": args.rounds}, tables, data, []
 
@@ -108,7 +111,7 @@ def _memory(args: argparse.Namespace, workload: Workload) -> Found:
 
 
 def _snapshot(args: argparse.Namespace, workload: Workload) -> Found:
-    accounts = int(args.accounts * args.scale)
+    accounts = int((args.accounts or SNAPSHOT_ACCOUNTS) * args.scale)
     tables, data = snapshot.run(_settings(args), workload.id, accounts, args.events)
     return {"accounts": accounts, "events": args.events, "rounds": args.rounds}, tables, data, []
 
@@ -134,6 +137,7 @@ def main(argv: list[str] | None = None) -> int:
         more, tables, data, charts = SUITES[suite](args, workload)
         parameters: dict[str, object] = {} if suite == "curves" else {"workload": workload.id}
         parameters |= {"seed": workload.seed, "resolution": args.resolution or "default", **more}
+        parameters["caches"] = "kernels loaded before, memory as the traffic leaves it"
         name = suite if suite == "curves" else f"{workload.id}-{suite}"
         json_path, md_path = report.write(name, command, parameters, tables, data, args.reports, charts)
         print(md_path.read_text())

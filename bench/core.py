@@ -21,7 +21,7 @@ from fraudstream.stream.wire.types import Slice
 
 HASH_KEY = bytes(16)
 LOAD_BATCH = 1000
-STEPS = ("decode", "admit", "features", "score", "rules", "decide", "encode")
+STEPS = ("decode", "join", "admit", "features", "score", "rules", "decide", "encode")
 """Names that the pipeline tells its `on_step`."""
 
 

@@ -1,6 +1,6 @@
-"""Suite `curves`: what a transaction costs against keys, history and features; how state grows and shrinks.
+"""Suite `curves`: what a transaction costs against keys, history, features and rules; how state grows.
 
-Windows alone (admission and features), processor time of one core, batches of 1,000, each point in a process
+Windows alone (admission and features), or rules alone: processor time of one core, each point in a process
 of its own.
 """
 
@@ -18,9 +18,12 @@ from fraudstream.bench.report import Table
 Tables = tuple[list[Table], dict[str, object], list[Chart]]
 
 COST = "fraudstream.bench.points:cost"
+RULES = "fraudstream.bench.points:rules_cost"
+RULE_SETS = (1, 2, 5, 10)
+"""Of 200 rules each."""
 GROWTH = "fraudstream.bench.points:growth"
 KEYS = (10_000, 100_000, 1_000_000, 10_000_000)
-KINDS_OF_KEY = 5.5
+KINDS_OF_KEY = 6.5
 """Keys for each account in W1a's five kinds, about."""
 EVENTS_PER_KEY = 3.0
 DAYS = (1, 3, 7, 14, 30, 60, 90)
@@ -174,6 +177,42 @@ def features(settings: Settings) -> Tables:
     return [table], {"features": lines}, [chart]
 
 
+def rules(settings: Settings) -> Tables:
+    """Cost of the rules alone against their number."""
+    points = []
+    for files in RULE_SETS:
+        print(f"rules: {files} rule sets", file=sys.stderr)
+        point = child.run(
+            RULES,
+            cap_bytes=settings.cap_bytes,
+            workload="W2",
+            resolution=settings.resolution,
+            accounts=max(int(40_000 * settings.scale), 100),
+            files=files,
+            count=min(settings.count, 20_000),
+            rounds=settings.rounds,
+            batches=[8, 64, 1_000],
+        )
+        points.append(point)
+    title = "Cost against rules"
+    table = Table(
+        title,
+        ["rules", "names read", "batch", "us", "min", "max", "ns a rule"],
+        note="W2's first rules over all of its 1,900 indicators, generated traffic, the step `rules` alone.",
+    )
+    chart = Chart("rules", title, "rules", "us a transaction")
+    for point in points:
+        for batch, run in point["runs"].items():
+            each = run["us"] * 1_000 / point["rules"]
+            row = [point["rules"], point["names"], int(batch), run["us"], run["min_us"], run["max_us"], each]
+            table.rows.append(row)
+    for batch in ("64", "1000"):
+        runs = [(point["rules"], point["runs"][batch]) for point in points]
+        line = [Point(number, run["us"], run["min_us"], run["max_us"]) for number, run in runs]
+        chart.lines[f"batches of {int(batch):,}"] = line
+    return [table], {"rules": points}, [chart]
+
+
 def growth(settings: Settings) -> Tables:
     """State over three days with 30 % never-seen accounts, then two quiet days."""
     accounts = max(int(400_000 * settings.scale), 1_000)
@@ -216,6 +255,7 @@ CURVES: dict[str, Callable[[Settings], Tables]] = {
     "keys": keys,
     "history": history,
     "features": features,
+    "rules": rules,
     "growth": growth,
 }
 

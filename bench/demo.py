@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from fraudstream.bench.observe import INSTALL, find_prometheus, free_port, running_prometheus
 from fraudstream.bench.processes import Process, running_worker
 from fraudstream.bench.traffic.generate import generate
 from fraudstream.bench.traffic.world import EVENTS_PER_ACCOUNT_DAY
@@ -54,6 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=int, default=300, help="live transactions per second (default 300)")
     parser.add_argument("--seed", type=int, default=7, help="seed of the traffic (default 7)")
     parser.add_argument("--json", metavar="F", help="write the final summary to this file")
+    parser.add_argument(
+        "--observe",
+        action="store_true",
+        help="say where the worker's status page is, and run Prometheus beside it where it is installed",
+    )
 
 
 def parse_duration_s(text: str) -> float:
@@ -154,6 +160,16 @@ class Stopped(FraudstreamError):  # noqa: N818 - named for what happened
     """Ctrl-C before live traffic began."""
 
     exit_code = Exit.INTERRUPTED
+
+
+def _observe(stack: ExitStack, home: Path, port: int, console: Console) -> None:
+    """Run Prometheus until the demo ends, and print addresses."""
+    console.print(f"status page http://127.0.0.1:{port}/")
+    if find_prometheus() is None:
+        console.print(f"prometheus  not installed ({INSTALL})")
+        return
+    prometheus = stack.enter_context(running_prometheus(home, port))
+    console.print(f"prometheus  {prometheus.url}/alerts")
 
 
 def _wait_for_history(
@@ -261,7 +277,12 @@ def run(args: argparse.Namespace) -> int:
             producer.produce(topics.input, value, key=key, partition=0)
             producer.poll(0)
         producer.flush()
-        worker = stack.enter_context(running_worker(bootstrap, home, f"demo-{os.getpid()}", prefix))
+        port = free_port() if args.observe else 0
+        worker = stack.enter_context(
+            running_worker(bootstrap, home, f"demo-{os.getpid()}", prefix, metrics_port=str(port))
+        )
+        if args.observe:
+            _observe(stack, home, port, console)
         sent: dict[int, float] = {}
         reader = DecisionReader(bootstrap, topics.decisions, sent, HISTORY_EVENTS)
         reader.start()

@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 
 from fraudstream.bench.columns import DAY_MS, PER_ACCOUNT_DAY, Mix, Traffic
+from fraudstream.bench.core import LOAD_BATCH, recut, slices
 from fraudstream.bench.workloads import WORKLOADS
 from fraudstream.rules.bundle import Bundle, Feature
 from fraudstream.rules.compiler.compile import compile_sources
@@ -121,6 +122,48 @@ def cost(
         "state_bytes": store.state_bytes,
         "resident_bytes": resident() - before,
     }
+
+
+def rules_cost(
+    workload: str, resolution: str, accounts: int, files: int, count: int, rounds: int, batches: list[int]
+) -> dict[str, Any]:
+    """Time the rules of the first ``files`` rule sets over all features, on generated traffic."""
+    sources = WORKLOADS[workload].files(resolution)
+    sets = sorted(name for name in sources if name.startswith("rulesets/"))
+    compiled = compile_sources({name: text for name, text in sources.items() if name not in sets[files:]})
+    assert compiled.bundle is not None
+    pipeline = Pipeline(0, HASH_KEY, compiled.bundle, None)
+    traffic = replace(WORKLOADS[workload], accounts=accounts)
+    size = count * len(batches) * rounds
+    spent = 0
+    last = 0
+
+    def lap(step: str) -> None:
+        nonlocal spent, last
+        now = time.thread_time_ns()
+        if step == "rules":
+            spent += now - last
+        last = now
+
+    pipeline.on_step = lap
+    source = slices(traffic, size + 10 * LOAD_BATCH)
+    with Progress("rules", size, "transactions") as progress:
+        for _ in range(5):
+            pipeline.process(next(source))
+        runs: dict[str, Any] = {}
+        for batch in batches:
+            found = []
+            for _ in range(rounds):
+                spent = done = 0
+                while done < count:
+                    for piece in recut([next(source)], batch):
+                        pipeline.process(piece)
+                        done += len(piece)
+                found.append(spent / done / 1e3)
+                progress.at(pipeline.next_offset)
+            runs[str(batch)] = {"us": statistics.median(found), "min_us": min(found), "max_us": max(found)}
+    names = {slot.name for rule in compiled.bundle.rules for slot in rule.reads}
+    return {"rules": len(compiled.bundle.rules), "names": len(names), "runs": runs}
 
 
 def growth(

@@ -15,6 +15,7 @@ STEPS = (
     ("and mean, std", ("count", "sum", "mean", "std")),
     ("and min, max", ("count", "sum", "mean", "std", "min", "max")),
     ("distinct alone", ("distinct",)),
+    ("ewma alone", ("ewma",)),
     ("first, last, since_* alone", ("first", "last", "since_first", "since_last")),
 )
 """What is added to what."""

@@ -83,7 +83,8 @@ class Slot:
     repr: Repr
     source: Source
     column: int
-    """First word: row of ``Batch.value`` for fields, column of the feature matrix for features."""
+    """First word: row of ``Batch.value`` for fields and columns of reference tables, column of the feature
+    matrix for features."""
     values: tuple[str, ...] = ()
     """Names of an enum's codes."""
     decimals: int = 0
@@ -136,7 +137,7 @@ class Schema:
     partition_key: str
     fields: tuple[Field, ...]
     words: int
-    """Rows of ``Batch.value``."""
+    """Rows of ``Batch.value`` that fields take; columns of reference tables stand behind them."""
     event_id: str = "event.id"
     event_type: str = "event.type"
     event_time: str = "event.time"
@@ -149,6 +150,74 @@ class Schema:
             if item.name == name:
                 return item
         raise KeyError(name)
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceColumn:
+    """One column of a reference table; its full name is the slot's."""
+
+    name: str
+    """Without the table's."""
+    type: Type
+    slot: Slot
+    origin: tuple[str, ...]
+    """Names in the source: one, or latitude and longitude of a geo point."""
+    values: tuple[str, ...] = ()
+    personal: str | None = None
+    """Personal-data class; None: not personal."""
+
+    @property
+    def shape(self) -> tuple[str, str, tuple[str, ...], tuple[str, ...]]:
+        """Return what the column's content depends on."""
+        return (self.name, self.type.value, self.values, self.origin)
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceTable:
+    """A keyed table that is joined to every event: ``reference.yaml``."""
+
+    name: str
+    key: str
+    """Field whose value is looked up."""
+    key_type: Type
+    key_origin: str
+    """Name of the key in the source."""
+    columns: tuple[ReferenceColumn, ...]
+    found: Slot
+    """``<name>.found``: whether the table has a row for the event's key."""
+    stale: Slot
+    """``<name>.stale``: whether the content is older than ``stale_after_ms`` at the event's time."""
+    file: str = ""
+    """Path as written; relative ones begin at the rules directory. Empty: ``topic``."""
+    topic: str = ""
+    as_of: str = ""
+    """Column of the source whose newest value is the content's time; empty: the file's or the records'."""
+    refresh_ms: int = 10_000
+    """How often a topic is collected."""
+    stale_after_ms: int | None = None
+    keep_stale: bool = True
+    """False: values of stale content are missing."""
+    hash: str = ""
+    """SHA-256 of what the content depends on: types of key and columns, and the source."""
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """Return every name that the table gives, in the order of the declaration."""
+        return (*(column.slot for column in self.columns), self.found, self.stale)
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """All reference tables of a bundle. Their values are rows of ``Batch.value`` behind the fields."""
+
+    tables: tuple[ReferenceTable, ...] = ()
+    read: tuple[Slot, ...] = ()
+    """Slots that rules or filters read, by name; only they and a model's inputs are joined."""
+    hash: str = ""
+
+    def table(self, name: str) -> ReferenceTable | None:
+        """Return a table by its name, None if there is none."""
+        return next((item for item in self.tables if item.name == name), None)
 
 
 class Agg(StrEnum):
@@ -344,4 +413,5 @@ class Bundle:
     policy: Policy
     rates: Rates
     slots: Mapping[str, Slot]
-    """Every readable name of fields, features and models."""
+    """Every readable name of fields, reference tables, features and models."""
+    reference: Reference = Reference()

@@ -21,6 +21,7 @@ from fraudstream.stream.errors import FraudstreamError, RestartMe
 from fraudstream.stream.failpoints import Failpoints
 from fraudstream.stream.health import Health
 from fraudstream.stream.intake import Fetched, Intake
+from fraudstream.stream.lost_rights import as_not_permitted
 from fraudstream.stream.partition import Partition
 from fraudstream.stream.services import Services
 from fraudstream.stream.transport import Arrived, SliceSchema
@@ -82,7 +83,7 @@ class Ownership:
     def failed(self, reason: BaseException) -> None:
         """Give everything up; the first reason counts."""
         if self.problem is None:
-            self.problem = reason
+            self.problem = reason = as_not_permitted(reason) or reason
             if not isinstance(reason, FraudstreamError):
                 log.error("unexpected error", exc_info=reason)
                 self.problem = RestartMe(f"unexpected error: {reason!r}")

@@ -25,6 +25,7 @@ COMMANDS = {
     "worker": "fraudstream.stream.commands.worker",
     "topics": "fraudstream.stream.commands.topics",
     "rules": "fraudstream.stream.commands.rules",
+    "reference": "fraudstream.stream.commands.reference",
     "features": "fraudstream.stream.commands.features",
     "replay": "fraudstream.stream.commands.replay",
     "export": "fraudstream.stream.commands.export",

@@ -1,7 +1,8 @@
-"""Content on the control topic: bundles and models in chunks under their hash.
+"""Content on the control topic: bundles, models and reference tables in chunks under their hash.
 
-Keys are ``<kind>:<sha256 hex>:<i>/<n>`` with i from 1 to n, kind ``bundle`` or ``model``; the content is the
-concatenation of the n values. Chunks are never deleted, so any version that a journal names can be had again.
+Keys are ``<kind>:<sha256 hex>:<i>/<n>`` with i from 1 to n, kind ``bundle``, ``model`` or ``table``; the
+content is the concatenation of the n values. Chunks are never deleted, so any version that a journal names
+can be had again.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Literal
 
-Kind = Literal["bundle", "model"]
+Kind = Literal["bundle", "model", "table"]
 
 CHUNK_BYTES = 900_000
 """Below Kafka's default of 1 MiB for a message, with room for key and headers."""

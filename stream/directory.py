@@ -15,6 +15,7 @@ from fraudstream.rules.compiler.casefile import run_tests
 from fraudstream.rules.compiler.compile import read_directory
 from fraudstream.rules.compiler.isolated import compile_isolated
 from fraudstream.rules.compiler.source import render_all
+from fraudstream.stream.enrichment.directory import NOTHING_LOADED, Loaded, TableFiles
 from fraudstream.stream.rule_tests import make_history_runner
 
 Stamp = tuple[tuple[str, int, int, int], ...]
@@ -29,6 +30,8 @@ class Checked:
     problem: str = ""
     """All errors, one finding after the other, where there is no bundle."""
     errors: int = 0
+    tables: Loaded = NOTHING_LOADED
+    """What the files of reference tables gave; a refused file does not refuse the rules."""
 
 
 def stamp(path: Path) -> Stamp:
@@ -43,22 +46,28 @@ def stamp(path: Path) -> Stamp:
     return tuple(found)
 
 
-def check_directory(path: Path, model: LinearModel | None) -> Checked:
-    """Read, compile in a child process with limits, and run the embedded tests. Blocks for a second or so."""
+def check_directory(path: Path, model: LinearModel | None, table_files: TableFiles | None = None) -> Checked:
+    """Read, compile in a child process with limits, and run the embedded tests. Blocks for a second or so.
+
+    ``table_files`` remembers the files of reference tables between two calls.
+    """
     try:
         files = read_directory(path)
     except OSError as problem:
         return Checked(None, f"{path} cannot be read: {problem}", 1)
-    return check_files(files, model)
+    return check_files(files, model, table_files or TableFiles(path))
 
 
-def check_files(files: Mapping[str, bytes], model: LinearModel | None) -> Checked:
-    """Compile rule files and run their embedded tests."""
+def check_files(
+    files: Mapping[str, bytes], model: LinearModel | None, table_files: TableFiles | None = None
+) -> Checked:
+    """Compile rule files and run their embedded tests; without ``table_files`` tables have no rows."""
     inputs = None if model is None else [item.name for item in model.inputs]
     compiled = compile_isolated(files, inputs)
     if compiled.bundle is None:
         return Checked(None, render_all(compiled.errors, files), len(compiled.errors))
-    results = run_tests(compiled, make_history_runner(compiled.bundle, model))
+    tables = NOTHING_LOADED if table_files is None else table_files.load(compiled.bundle, model)
+    results = run_tests(compiled, make_history_runner(compiled.bundle, model, tables.contents))
     failed = [result for result in results if result.status == "failed"]
     if failed:
         lines = [
@@ -67,4 +76,4 @@ def check_files(files: Mapping[str, bytes], model: LinearModel | None) -> Checke
             for item in failed
         ]
         return Checked(None, "\n".join(lines), len(failed))
-    return Checked(compiled.bundle)
+    return Checked(compiled.bundle, tables=tables)

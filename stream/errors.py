@@ -67,7 +67,7 @@ class RestartMe(FraudstreamError):  # noqa: N818
 
 
 class NotPermitted(FraudstreamError):  # noqa: N818
-    """The broker refused authentication or authorisation."""
+    """The broker refused authentication or authorisation, or could not be trusted."""
 
     exit_code = Exit.NOT_PERMITTED
 

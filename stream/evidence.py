@@ -88,9 +88,12 @@ def mask(value: object) -> object:
 
 
 def personal_names(bundle: Bundle) -> frozenset[str]:
-    """Return the fields with a personal class, and the features that repeat their values."""
+    """Return fields and table columns with a personal class, and the features that repeat their values."""
     fields: dict[str, Field] = {field.name: field for field in bundle.schema.fields}
     names = {name for name, field in fields.items() if field.personal}
+    names |= {
+        column.slot.name for table in bundle.reference.tables for column in table.columns if column.personal
+    }
     for feature in bundle.features.features:
         if feature.agg in (Agg.FIRST, Agg.LAST):
             names |= {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fraudstream.stream.cluster import Cluster
 from fraudstream.stream.errors import CannotCheck, Refusal, RestartMe
+from fraudstream.stream.permissions import worker_rights
 from fraudstream.stream.recovery import Facts
 from fraudstream.stream.settings import Settings
 
@@ -13,12 +14,14 @@ def read_facts(settings: Settings) -> Facts:
 
     Raises:
         Refusal: a topic is missing, or partition counts do not fit.
-        NotPermitted: the broker does not let this user look.
+        NotPermitted: the broker does not let this user do what a worker does; names every missing right.
         RestartMe: the broker did not answer.
     """
     names = settings.topics
     try:
-        state = Cluster(settings.broker).describe(names)
+        cluster = Cluster.of(settings)
+        state = cluster.describe(names)
+        cluster.require(worker_rights(settings))
     except CannotCheck as problem:
         raise RestartMe(str(problem)) from problem
     missing = [name for name in names if name not in state.topics]

@@ -1,4 +1,4 @@
-"""Is the worker alive, is it ready, and what does it count: `/livez`, `/readyz`, `/metrics`.
+"""Is the worker alive, is it ready, and what does it count: `/livez`, `/readyz`, `/metrics`, and a page.
 
 The worker tells :class:`Health` what happens; the server, in the worker's own loop, answers from it.
 Probes get 200 or 503, with one reason a line, so that `curl` says why.
@@ -10,17 +10,25 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
+import orjson
 from aiohttp import web
 
 from fraudstream.stream.errors import Refusal
 from fraudstream.stream.metrics import Metrics
+from fraudstream.stream.status import page
 
 SILENT_S = 30.0
 """A loop that ran nothing for this long hangs: no kernel and no snapshot holds it even for a second."""
 BROKER_SEEN_S = 10.0
 """Heartbeats are a second apart; without an answer for this long the broker is away."""
 BEAT_INTERVAL_S = 1.0
+QUIET_HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
 METRICS_TYPE = "text/plain; version=1.0.0; charset=utf-8; escaping=underscores"
 
 
@@ -82,11 +90,29 @@ class Health:
 
 
 class HealthServer:
-    """Serves the three pages; runs in the loop in which it is started."""
+    """Serves probes, metrics and the status page; runs in the loop in which it is started."""
 
-    def __init__(self, health: Health, metrics: Metrics, host: str, port: int) -> None:
+    def __init__(
+        self,
+        health: Health,
+        metrics: Metrics,
+        host: str,
+        port: int,
+        status: Callable[[], dict[str, Any]] = dict,
+    ) -> None:
+        """Prepare a server.
+
+        Args:
+            health: What the probes say.
+            metrics: What a scrape shows.
+            host: Address to listen on.
+            port: Port, 0: any free one.
+            status: What the page shows, asked each time.
+        """
         self._health = health
         self._metrics = metrics
+        self._status = status
+        self._page, self._policy = page()
         self._address = (host, port)
         self._runner: web.AppRunner | None = None
         self._beating: asyncio.Task[None] | None = None
@@ -109,6 +135,8 @@ class HealthServer:
                 web.get("/metrics", self._get_metrics),
                 web.get("/livez", self._get_livez),
                 web.get("/readyz", self._get_readyz),
+                web.get("/", self._get_page),
+                web.get("/status.json", self._get_status),
             ]
         )
         self._runner = web.AppRunner(app, access_log=None)
@@ -145,6 +173,14 @@ class HealthServer:
 
     async def _get_livez(self, _request: web.Request) -> web.Response:
         return _answer(self._health.why_not_live())
+
+    async def _get_page(self, _request: web.Request) -> web.Response:
+        headers = {"Content-Security-Policy": self._policy, **QUIET_HEADERS}
+        return web.Response(text=self._page, content_type="text/html", headers=headers)
+
+    async def _get_status(self, _request: web.Request) -> web.Response:
+        body = orjson.dumps(self._status())
+        return web.Response(body=body, content_type="application/json", headers=QUIET_HEADERS)
 
     async def _get_readyz(self, _request: web.Request) -> web.Response:
         return _answer(self._health.why_not_ready())

@@ -5,8 +5,9 @@ docs/reference/delivery.md. One JSON object a record, ``k`` says which::
 
     {"k":"take","owner":..,"core":..}                  epoch := the offset of this record
     {"k":"start","epoch":..,"from":..,"hash_key":..}   once: first offset decided, key of id hashes (hex)
-    {"k":"version","epoch":..,"from":..,"bundle":..,"models":..,"core":..,"mode":..,"state_from":..}
-                                                       only what changes; all of them in the first
+    {"k":"version","epoch":..,"from":..,"bundle":..,"models":..,"core":..,"mode":..,"state_from":..,
+     "tables":{name:hash,..}}                          only what changes; all of them in the first, but for
+                                                       `tables`, of which each name is a member of its own
     {"k":"step","epoch":..,"from":..,"step":..}        a step of the deadline ladder begins
     {"k":"end","epoch":..,"at":..}                     clean stop: everything below `at` is acknowledged
 
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import orjson
@@ -26,7 +27,11 @@ import orjson
 Mode = Literal["live", "shadow"]
 
 MEMBERS = ("bundle", "models", "core", "mode", "state_from")
-"""What a version record may change, each member by itself."""
+"""What a version record may change, each member by itself; the first names all of them."""
+STATE = "state"
+"""Member that says how the state came to its definitions; records of before 0.2 have none."""
+BUILT, CARRIED = "built", "carried"
+"""From the input, or from the state before: new features are warming."""
 
 
 class JournalError(Exception):
@@ -59,6 +64,8 @@ class Version:
     epoch: int
     from_offset: int
     changes: Mapping[str, str | int]
+    tables: Mapping[str, str] = field(default_factory=dict)
+    """Reference tables whose content changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +99,14 @@ class InForce:
     mode: Mode
     state_from: int
     """Input offset from which the state under this bundle was built."""
+    tables: Mapping[str, str] = field(default_factory=dict)
+    """Reference table -> ``sha256:<hex>`` of its content."""
+    state: str = BUILT
+
+    def rebuilds(self, before: InForce, *, other_definitions: bool) -> bool:
+        """Return whether the state is built anew from the input where this follows ``before``."""
+        built_again = self.state == BUILT and (other_definitions or before.state == CARRIED)
+        return built_again or self.state_from != before.state_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +136,7 @@ class Journal:
         if not self.versions:
             raise JournalError("journal has no version in force; the partition was never started")
         members: dict[str, Any] = {}
-        for name in MEMBERS:
+        for name in (*MEMBERS, STATE):
             best = self.versions[0]
             found = best.from_offset <= offset
             for version in self.versions[1:]:
@@ -129,8 +144,20 @@ class Journal:
                     continue
                 if not found or version.from_offset >= best.from_offset:
                     best, found = version, True
-            members[name] = best.changes[name]
-        return InForce(**members)
+            members[name] = best.changes.get(name, BUILT)
+        return InForce(**members, tables=self._tables(offset))
+
+    def _tables(self, offset: int) -> dict[str, str]:
+        best: dict[str, tuple[int, str]] = {}
+        for at, version in enumerate(self.versions):
+            # The first version holds for what lies before it, too.
+            begin = version.from_offset if at or version.from_offset <= offset else -1
+            if begin > offset:
+                continue
+            for name, content in version.tables.items():
+                if name not in best or begin >= best[name][0]:
+                    best[name] = (begin, content)
+        return {name: content for name, (_, content) in sorted(best.items())}
 
     def borders(self) -> tuple[int, ...]:
         """Return the offsets, ascending, at which what is in force may change; slices are cut there."""
@@ -210,12 +237,18 @@ def start_record(epoch: int, from_offset: int, hash_key: bytes) -> bytes:
     return orjson.dumps({"k": "start", "epoch": epoch, "from": from_offset, "hash_key": hash_key.hex()})
 
 
-def version_record(epoch: int, from_offset: int, changes: Mapping[str, str | int]) -> bytes:
-    """Write a ``version``; ``changes`` names members of :data:`MEMBERS`."""
-    if unknown := [name for name in changes if name not in MEMBERS]:
+def version_record(
+    epoch: int,
+    from_offset: int,
+    changes: Mapping[str, str | int],
+    tables: Mapping[str, str] | None = None,
+) -> bytes:
+    """Write a ``version``; ``changes`` names members, ``tables`` content by table."""
+    if unknown := [name for name in changes if name not in (*MEMBERS, STATE)]:
         raise ValueError(f"a version has no member `{unknown[0]}`")
-    ordered = {name: changes[name] for name in MEMBERS if name in changes}
-    return orjson.dumps({"k": "version", "epoch": epoch, "from": from_offset, **ordered})
+    ordered = {name: changes[name] for name in (*MEMBERS, STATE) if name in changes}
+    more = {"tables": dict(sorted(tables.items()))} if tables else {}
+    return orjson.dumps({"k": "version", "epoch": epoch, "from": from_offset, **ordered, **more})
 
 
 def end_record(epoch: int, at: int) -> bytes:
@@ -245,6 +278,12 @@ class _Item:
             raise self.error(f"`{name}` was {value!r}, expected text")
         return value
 
+    def texts(self, name: str) -> dict[str, str]:
+        found = self.members.get(name, {})
+        if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+            raise self.error(f"`{name}` was {found!r:.80}, expected texts by name")
+        return found
+
     def integer(self, name: str) -> int:
         value = self.members.get(name)
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
@@ -268,6 +307,10 @@ def _version(item: _Item, epoch: int, *, first: bool) -> Version:
             changes[name] = item.integer(name) if name == "state_from" else item.text(name)
         elif first:
             raise item.error(f"the first version lacks `{name}`; it names all of {', '.join(MEMBERS)}")
+    if STATE in item.members:
+        changes[STATE] = item.text(STATE)
+        if changes[STATE] not in (BUILT, CARRIED):
+            raise item.error(f"`state` was `{changes[STATE]}`, expected {BUILT} or {CARRIED}")
     if changes.get("mode", "live") not in ("live", "shadow"):
         raise item.error(f"`mode` was `{changes['mode']}`, expected live or shadow")
-    return Version(item.position, epoch, item.integer("from"), changes)
+    return Version(item.position, epoch, item.integer("from"), changes, item.texts("tables"))

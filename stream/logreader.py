@@ -11,6 +11,8 @@ import aiokafka
 from aiokafka.structs import TopicPartition
 
 from fraudstream.stream.errors import RestartMe
+from fraudstream.stream.security import aiokafka_options
+from fraudstream.stream.settings import Settings
 
 RECORDS_MAX = 2_000
 """Records of one step: parsing them takes well under the 50 ms that the loop may be held."""
@@ -26,17 +28,18 @@ class Bounds(NamedTuple):
 class LogReader:
     """One consumer without a group; a read has it for itself."""
 
-    def __init__(self, servers: str, timeout_ms: int) -> None:
-        self._timeout_s = timeout_ms / 1000
+    def __init__(self, settings: Settings, *, committed: bool = False) -> None:
+        self._timeout_s = settings.request_timeout_ms / 1000
         self._consumer = aiokafka.AIOKafkaConsumer(
-            bootstrap_servers=servers,
+            bootstrap_servers=settings.broker,
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="none",
-            isolation_level="read_uncommitted",
-            request_timeout_ms=timeout_ms,
+            isolation_level="read_committed" if committed else "read_uncommitted",
+            request_timeout_ms=settings.request_timeout_ms,
             fetch_max_wait_ms=100,
             max_partition_fetch_bytes=4 * 1024 * 1024,
+            **aiokafka_options(settings),
         )
         self._turn = asyncio.Lock()
 

@@ -19,6 +19,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
+from fraudstream.stream.enrichment.store import OUTCOMES as JOIN_OUTCOMES
 from fraudstream.stream.outcome import FLAG_NAMES, Decision
 from fraudstream.stream.wire.codes import REJECTION_CODES
 
@@ -67,8 +68,9 @@ class Metric:
         return f"{NAMESPACE}_{self.name}"
 
 
-STEPS = ("take", "decode", "admit", "features", "score", "rules", "decide", "encode", "emit")
-"""The eight steps of a transaction; encoding is counted apart from deciding."""
+STEPS = ("take", "decode", "join", "admit", "features", "score", "rules", "decide", "encode", "emit")
+"""The eight steps of a transaction; joining reference tables is counted apart from decoding, encoding from
+deciding."""
 RELOAD_RESULTS = ("applied", "unchanged", "invalid", "needs_restart", "failed")
 MISSING_CAUSES = ("bad_geo", "undeclared")
 
@@ -84,6 +86,10 @@ RULE = Label("rule", source="rules of the bundle in force")
 FIELD = Label("field", source="fields of the schema in force")
 KEYS = Label("kind", source="keys of the features in force, such as `account.id`")
 BUNDLE = Label("bundle", source="hash of the bundle in force")
+
+TABLE = Label("table", source="reference tables that rules, filters or the model in force read")
+VERSION = Label("version", source="hashes of the content of reference tables in force")
+JOIN = Label("outcome", JOIN_OUTCOMES)
 
 LATENCY_BUCKETS_S = (
     *(0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05),
@@ -162,7 +168,7 @@ RELOADS = Metric(
     "reload_total",
     Kind.COUNTER,
     "reloads",
-    "Changes of the rules directory by what became of them.",
+    "Changes of the rules directory and of reference tables' files by what became of them.",
     "`invalid`: errors are in the log, old rules in force. `needs_restart`: schema or features changed.",
     (RESULT,),
 )
@@ -222,6 +228,56 @@ AMOUNT = Metric(
     "Share of `block` in money; compare with its share in number.",
     (DECISION,),
 )
+REFERENCE_INFO = Metric(
+    "reference_info",
+    Kind.GAUGE,
+    "1",
+    "1 for the content of each reference table in force.",
+    "Differs between workers for more than a few refresh intervals: one of them does not see the source.",
+    (TABLE, VERSION),
+)
+REFERENCE_ROWS = Metric(
+    "reference_rows",
+    Kind.GAUGE,
+    "rows",
+    "Rows of a reference table in force.",
+    "A sudden drop: the source was cut; the journal names the version before.",
+    (TABLE,),
+)
+REFERENCE_AGE = Metric(
+    "reference_age_seconds",
+    Kind.GAUGE,
+    "seconds",
+    "Time since the as-of time of a reference table's content; decisions judge it by event time instead.",
+    "Beyond the table's `stale_after`: its source is not delivered; rules see it as stale.",
+    (TABLE,),
+)
+REFERENCE_BYTES = Metric(
+    "reference_bytes",
+    Kind.GAUGE,
+    "bytes",
+    "Memory of a reference table bound for the joins of all partitions.",
+    "Near the memory limit: read fewer columns, or give the worker fewer partitions.",
+    (TABLE,),
+)
+REFERENCE_JOINS = Metric(
+    "reference_joins_total",
+    Kind.COUNTER,
+    "keys",
+    "Keys of transactions looked up: with a row, without one, and those whose event saw stale content.",
+    "Mostly `absent`: keys are written another way in the source. `stale`: see reference_age_seconds.",
+    (TABLE, JOIN),
+    sparse=True,
+)
+REFERENCE_BAD_RECORDS = Metric(
+    "reference_bad_records_total",
+    Kind.COUNTER,
+    "records",
+    "Records of a reference table's topic that were passed over.",
+    "Not zero: the log has the first ones with what was wrong; talk to the producer.",
+    (TABLE,),
+    sparse=True,
+)
 METRICS = (
     DECISIONS,
     DECISION_LATENCY,
@@ -239,6 +295,12 @@ METRICS = (
     FIELDS_MISSING,
     HISTORY,
     AMOUNT,
+    REFERENCE_INFO,
+    REFERENCE_ROWS,
+    REFERENCE_AGE,
+    REFERENCE_BYTES,
+    REFERENCE_JOINS,
+    REFERENCE_BAD_RECORDS,
 )
 """All of them, in the order of the reference page."""
 
@@ -306,6 +368,11 @@ class Metrics(Collector):
         """Return what was counted or set, 0 if nothing was."""
         found = self._values.get(metric, {}).get(self._key(metric, labels), 0)
         return found() if callable(found) else found
+
+    def counts(self, metric: Metric, *labels: object) -> NDArray[np.int64]:
+        """Return the observations in each bucket of a histogram, the last is infinity; not cumulated."""
+        histogram = self._histograms.get(metric, {}).get(self._key(metric, labels))
+        return (_Histogram(metric.buckets) if histogram is None else histogram).counts
 
     def quantile(self, metric: Metric, share: float, *labels: object) -> float:
         """Return the upper bound of the bucket in which a quantile lies, NaN without observations."""

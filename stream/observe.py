@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,21 @@ from fraudstream.stream.metrics import Label, Metric, Metrics
 from fraudstream.stream.pipeline import Pipeline, Result
 
 I64 = NDArray[np.int64]
+
+
+REFUSED_CHARACTERS = 8_000
+"""Of the errors of a refused change; the log has them all."""
+
+
+class Refused(NamedTuple):
+    """A change of the rules directory that did not take effect."""
+
+    at_ms: int
+    result: str
+    """A value of ``reload_total``."""
+    problem: str
+    corrected: bool = False
+    """A later change was taken, or the rules in force stand in the directory again."""
 
 
 class Watched(Protocol):
@@ -43,6 +58,8 @@ class Observer:
         self.snapshots_failed = 0
         self.records = 0
         """Processed since the start, replayed ones included."""
+        self.refused: Refused | None = None
+        """The last change of the rules that was not taken."""
         self._counts: Counter[tuple[Metric, tuple[str, ...]]] = Counter()
         self._rules: dict[str, tuple[I64, I64, I64]] = {}
         self._bundles: dict[str, Bundle] = {}
@@ -50,6 +67,8 @@ class Observer:
         self._latency_ms: list[I64] = []
         self._step_s = 0.0
         self._allowed: dict[Label, tuple[str, ...]] = {}
+        self._collected: dict[str, None] = {}
+        """Reference tables with bad records; their bundle may not be in force yet."""
 
     def step_begin(self) -> None:
         """A piece is about to be processed."""
@@ -80,6 +99,8 @@ class Observer:
                     self._counts[metric, (label,)] += value
         for cause, value in counts.fields_missing.items():
             self._counts[m.FIELDS_MISSING, cause] += value
+        for join, value in counts.joins.items():
+            self._counts[m.REFERENCE_JOINS, join] += value
         rules = counts.rules
         if (sums := self._rules.get(bundle.hash)) is None:
             self._bundles[bundle.hash] = bundle
@@ -93,9 +114,24 @@ class Observer:
         time_ms = result.slice.time_ms[result.rows]
         self._latency_ms.append(now_ms - time_ms[time_ms >= 0])
 
-    def reloaded(self, outcome: str) -> None:
-        """Count what became of a change of the rules directory."""
+    def reloaded(self, outcome: str, problem: str = "") -> None:
+        """Count what became of a change of the rules directory, and keep why it was refused."""
         self.metrics.add(m.RELOADS, 1, outcome)
+        if problem:
+            self.refuse(outcome, problem)
+        elif self.refused is not None:
+            self.refused = self.refused._replace(corrected=True)
+
+    def refuse(self, outcome: str, problem: str) -> None:
+        """Keep why the rules directory is not in force."""
+        cut = problem[:REFUSED_CHARACTERS] + ("\n…" if len(problem) > REFUSED_CHARACTERS else "")
+        self.refused = Refused(time.time_ns() // 1_000_000, outcome, cut)
+
+    def passed_over(self, table: str, records: int) -> None:
+        """Count bad records of a reference table's topic."""
+        if records:
+            self._collected[table] = None
+            self._counts[m.REFERENCE_BAD_RECORDS, (table,)] += records
 
     def publish(self, partitions: Iterable[Watched], bundles: Iterable[Bundle]) -> None:
         """Put everything counted since the last time into the metrics."""
@@ -108,8 +144,24 @@ class Observer:
         self._allow(m.PARTITION, [partition.number for partition in partitions])
         for bundle in in_force:
             self.metrics.set(m.BUNDLE_INFO, 1, bundle)
+        self._publish_tables(known, partitions)
         self._publish_counts()
         self._publish_state(partitions)
+
+    def _publish_tables(self, bundles: Iterable[Bundle], partitions: Iterable[Watched]) -> None:
+        joined = [p.pipeline.enrichment for p in partitions if p.pipeline is not None]
+        declared = [table.name for bundle in bundles for table in bundle.reference.tables]
+        self._allow(m.TABLE, [*declared, *self._collected])
+        bound = [(name, table) for enrichment in joined for name, table in enrichment.bound.items()]
+        self._allow(m.VERSION, [table.version for _, table in bound])
+        sizes: Counter[str] = Counter()
+        for name, table in bound:
+            sizes[name] += table.nbytes
+            self.metrics.set(m.REFERENCE_INFO, 1, name, table.version)
+            self.metrics.set(m.REFERENCE_ROWS, table.rows, name)
+            self.metrics.set(m.REFERENCE_BYTES, sizes[name], name)
+            if table.as_of_ms > 0:
+                self.metrics.set(m.REFERENCE_AGE, time.time() - table.as_of_ms / 1000, name)
 
     def _publish_counts(self) -> None:
         for (metric, labels), value in self._counts.items():

@@ -86,6 +86,7 @@ class Opening:
                 f"{self._services.settings.rules_dir} cannot be used:\n{self._services.rules_problem}"
             )
         await self._services.catalogue.publish(target.bundle, target.models)
+        await self._services.catalogue.publish_tables(target.tables.values())
         await self._journal.append(
             version_record(
                 self._journal.epoch,
@@ -97,6 +98,7 @@ class Opening:
                     "mode": target.mode,
                     "state_from": min(bounds.begin, start.from_offset),
                 },
+                target.tables,
             )
         )
 

@@ -13,19 +13,22 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Mapping
 from enum import Enum
 
 from fraudstream.models.linear import LinearModel
 from fraudstream.rules.bundle import Bundle
 from fraudstream.stream.emission import Emission, Flight
+from fraudstream.stream.enrichment.bound import BoundTable, TableVersion
+from fraudstream.stream.enrichment.store import Enrichment, prepared, reads_reference
 from fraudstream.stream.errors import Refusal, RestartMe
 from fraudstream.stream.intake import Fetched, Intake
-from fraudstream.stream.journal import InForce, end_record, version_record
+from fraudstream.stream.journal import BUILT, CARRIED, STATE, InForce, end_record, version_record
 from fraudstream.stream.journaling import JournalLog
 from fraudstream.stream.logreader import Bounds, LogReader
 from fraudstream.stream.opening import FAR, Opening
 from fraudstream.stream.pieces import PieceSize
-from fraudstream.stream.pipeline import Known, Pipeline
+from fraudstream.stream.pipeline import Known, Pipeline, needs_rebuild
 from fraudstream.stream.recovery import (
     DecisionLog,
     Published,
@@ -63,8 +66,8 @@ class Partition:
         self._settings = services.settings
         self._topics = services.settings.topics
         self._timeout_s = services.settings.request_timeout_ms / 1000
-        self._reader = LogReader(services.settings.broker, services.settings.request_timeout_ms)
-        self._tail_reader = LogReader(services.settings.broker, services.settings.request_timeout_ms)
+        self._reader = LogReader(services.settings)
+        self._tail_reader = LogReader(services.settings)
         self._decisions = DecisionLog(self._tail_reader, self._topics.decisions, number)
         self._journal = JournalLog(
             self._topics.journal,
@@ -90,7 +93,9 @@ class Partition:
         self._last = LastRecord()
         self._end_at_start = 0
         self.switched = asyncio.Event()
+        self._starting = True
         """Set when the journal says what the operator wants."""
+        self._prepared: dict[str, BoundTable] = {}
         self._known: Known | None = None
         self._published_last = -1
         self._pipeline: Pipeline
@@ -109,6 +114,17 @@ class Partition:
         """Look at the target again; :attr:`switched` is set when it is journaled."""
         self.switched.clear()
         self._wake.set()
+
+    async def prepare(
+        self, bundle: Bundle, model: LinearModel | None, versions: Mapping[str, TableVersion]
+    ) -> None:
+        """Bind what is large of reference tables to come, beside the loop."""
+        if (pipeline := self.pipeline) is None:
+            return
+        for name, version in versions.items():
+            made = await asyncio.to_thread(prepared, pipeline.enrichment, bundle, model, name, version)
+            if made is not None:
+                self._prepared[name] = made
 
     async def drain(self) -> None:
         """Stop cleanly: no more slices, all acks in, snapshot, ``end``."""
@@ -224,7 +240,7 @@ class Partition:
         check_published(number, topics, bounds, published.last)
         bundle, model = await self._load(self._running)
         check_bundle(bundle, services.facts, topics.input)
-        self._pipeline = self._make_pipeline(snapshot, bundle, model)
+        self._pipeline = await self._make_pipeline(snapshot, bundle, model)
         self._remember(published)
         self._emission = Emission(
             number,
@@ -261,18 +277,37 @@ class Partition:
         self._known = Known(published.offset, published.decision, published.score)
         self._published_last = published.last
 
-    def _make_pipeline(
+    async def _make_pipeline(
         self, snapshot: Snapshot | None, bundle: Bundle, model: LinearModel | None
     ) -> Pipeline:
         start = self._journal.journal.start
         assert start is not None
         live = self._running.mode == "live"
+        tables = await self._enrichment(self._running, bundle, model)
         if snapshot is None:
-            pipeline = Pipeline(self.number, start.hash_key, bundle, model, start.from_offset, live=live)
+            pipeline = Pipeline(
+                self.number, start.hash_key, bundle, model, start.from_offset, live=live, enrichment=tables
+            )
         else:
-            pipeline = Pipeline.restore(snapshot.state, bundle, model, live=live)
+            pipeline = Pipeline.restore(
+                snapshot.state, bundle, model, live=live, checked=True, enrichment=tables
+            )
         pipeline.on_step = self._services.observer.step
         return pipeline
+
+    async def _enrichment(self, version: InForce, bundle: Bundle, model: LinearModel | None) -> Enrichment:
+        """Bind the reference tables of a version, from what is bound or prepared where that will do."""
+        start = self._journal.journal.start
+        assert start is not None
+        wanted = sorted(reads_reference(bundle, model) & version.tables.keys())
+        versions = {name: await self._services.catalogue.table(version.tables[name]) for name in wanted}
+        donors = list(self._prepared.values())
+        if (pipeline := self.pipeline) is not None:
+            donors += pipeline.enrichment.bound.values()
+        made = await asyncio.to_thread(Enrichment, bundle, model, start.hash_key, versions, donors)
+        in_use = set(map(id, made.bound.values()))
+        self._prepared = {n: table for n, table in self._prepared.items() if id(table) not in in_use}
+        return made
 
     def _make_snapshotter(self) -> Snapshotter:
         start = self._journal.journal.start
@@ -286,6 +321,7 @@ class Partition:
             self._emission,
             start,
             self.next_offset,
+            self._wake.set,
         )
 
     @property
@@ -305,8 +341,9 @@ class Partition:
             await self._meet_target()
             await self._cross_border()
             self._maybe_snapshot()
+            copied = self._snapshots.step()
             if not await self._process_piece():
-                await self._wait()
+                await (asyncio.sleep(0) if copied else self._wait())
 
     def _maybe_snapshot(self) -> None:
         if self.next_offset >= self._replay_below and self._snapshots.due(self.next_offset):
@@ -395,20 +432,28 @@ class Partition:
             "mode": (target.mode, newest.mode),
         }
         changes: dict[str, str | int] = {name: to for name, (to, now) in both.items() if to != now}
-        if not changes:
+        tables = {name: to for name, to in target.tables.items() if newest.tables.get(name) != to}
+        starting, self._starting = self._starting, False
+        backfill = starting and self._services.backfill and newest.state == CARRIED
+        if not changes and not tables and not backfill:
             self.switched.set()
             return
         catalogue = self._services.catalogue
         bundle, before = await catalogue.bundle(wanted), await catalogue.bundle(newest.bundle)
         check_bundle(bundle, self._services.facts, self._topics.input)
         await catalogue.publish(wanted, target.models)
+        await catalogue.publish_tables(tables.values())
         # Nothing is processed between reading the log end and the version's place in the journal: this loop
         # does both. So nothing at or beyond `from` is decided before the version is journaled.
         bounds = await self._reader.bounds(self._topics.input, self.number)
-        if _definitions(bundle) != _definitions(before):
+        other = _definitions(bundle) != _definitions(before)
+        if backfill or (other and (starting or needs_rebuild(before, bundle) is not None)):
             changes["state_from"] = self._rebuild_from(bounds, newest)
-        await self._journal.append(version_record(self._journal.epoch, bounds.end, changes))
-        log.info("partition %d: from offset %d on: %s", self.number, bounds.end, changes)
+            changes[STATE] = BUILT
+        elif other:
+            changes[STATE] = CARRIED
+        await self._journal.append(version_record(self._journal.epoch, bounds.end, changes, tables))
+        log.info("partition %d: from offset %d on: %s", self.number, bounds.end, {**changes, **tables})
         self.switched.set()
 
     def _rebuild_from(self, bounds: Bounds, newest: InForce) -> int:
@@ -430,10 +475,13 @@ class Partition:
             return
         bundle, model = await self._load(version)
         other = _definitions(bundle) != _definitions(self._pipeline.bundle)
-        if other or version.state_from != self._running.state_from:
+        if version.rebuilds(self._running, other_definitions=other):
             await self._rebuild(version, bundle, model)
         else:
-            self._pipeline.switch(bundle, model, live=version.mode == "live")
+            if other:
+                await self._snapshots.finish()
+            tables = await self._enrichment(version, bundle, model)
+            self._pipeline.switch(bundle, model, live=version.mode == "live", enrichment=tables)
         self._running = version
 
     async def _rebuild(self, version: InForce, bundle: Bundle, model: LinearModel | None) -> None:
@@ -451,7 +499,7 @@ class Partition:
         await self._snapshots.finish()
         published = await self._read_published(0, version.state_from)
         self._running = version
-        self._pipeline = self._make_pipeline(None, bundle, model)
+        self._pipeline = await self._make_pipeline(None, bundle, model)
         self._remember(published)
         self._replay_below = border
         self._current, self._row = None, 0

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +27,8 @@ from fraudstream.rules.compiler.program import BoundProgram, Inputs
 from fraudstream.rules.compiler.text import render
 from fraudstream.rules.iso4217 import DECIMALS
 from fraudstream.stream.decide import Decided, RuleCounts, compile_plan, decide, row_mask
+from fraudstream.stream.enrichment.kernel_warm import warm as warm_enrichment
+from fraudstream.stream.enrichment.store import OUTCOMES, Enrichment, Joined
 from fraudstream.stream.evidence import Evidence
 from fraudstream.stream.outcome import FLAG_NAMES, Decision, Flag, Outcome, Versions
 from fraudstream.stream.reading import Decoded
@@ -57,6 +59,14 @@ class RebuildNeeded(Exception):  # noqa: N818 - named for what has to be done
     """Other definitions of schema or features: their state has to be built from the log."""
 
 
+def needs_rebuild(before: Bundle, after: Bundle) -> str | None:
+    """Return why a state can not go on under another bundle, None: it can, new features are warming."""
+    if before.schema.hash != after.schema.hash:
+        return "schema"
+    was, now = (replace(one.features.time, max_state_bytes=0) for one in (before, after))
+    return None if was == now else "`time:` in its features"
+
+
 class Known(NamedTuple):
     """Decisions that are already published."""
 
@@ -83,6 +93,8 @@ class Counts:
     """In the order of ``Bundle.rules``."""
     event_time_ms_max: int
     """Newest event time of the slice, -1: none."""
+    joins: Mapping[tuple[str, str], int]
+    """By reference table and outcome; all rows of the slice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +135,7 @@ class Pipeline:
         live: bool = True,
         next_offset: int = 0,
         store: WindowStore | None = None,
+        enrichment: Enrichment | None = None,
     ) -> None:
         self.partition = partition
         self.hash_key = hash_key
@@ -132,7 +145,7 @@ class Pipeline:
         self.on_step: Callable[[str], object] | None = None
         """Told the name of each step when it is done: whoever holds a clock may measure."""
         self._tables = compile_schema(bundle.schema)
-        self._filters = _bind_filters(bundle, hash_key)
+        self.enrichment = Enrichment(bundle, model, hash_key) if enrichment is None else enrichment
         self._use(bundle, model, live)
 
     def _use(self, bundle: Bundle, model: LinearModel | None, live: bool) -> None:
@@ -140,29 +153,45 @@ class Pipeline:
         self.model = model
         self.live = live
         self.versions = Versions(bundle.hash, NO_MODEL if model is None else model.version)
-        self._bound_model = None if model is None else bind_model(model, bundle)
+        # Columns of reference tables that only the model reads have other rows than the compiler gave them.
+        placed = replace(bundle, slots=self.enrichment.slots)
+        self._bound_model = None if model is None else bind_model(model, placed)
+        self._filters = _bind_filters(bundle, self.hash_key)
         self._plan = compile_plan(bundle)
         self._program = bundle.program.bind(self.hash_key)
         self._evidence = Evidence(bundle)
         self._decimals = DECIMALS[bundle.schema.base_currency]
 
-    def switch(self, bundle: Bundle, model: LinearModel | None, *, live: bool | None = None) -> None:
+    def switch(
+        self,
+        bundle: Bundle,
+        model: LinearModel | None,
+        *,
+        live: bool | None = None,
+        enrichment: Enrichment | None = None,
+    ) -> None:
         """Put other versions in force from the next slice on.
 
+        Without ``enrichment`` the reference tables keep their content.
+
         Raises:
-            RebuildNeeded: the bundle has another schema or other features.
+            RebuildNeeded: the bundle has another schema or other time settings of features.
         """
-        if bundle.schema.hash != self.bundle.schema.hash:
-            raise RebuildNeeded("the bundle has another schema; its state is built from the log")
+        if (other := needs_rebuild(self.bundle, bundle)) is not None:
+            raise RebuildNeeded(f"the bundle has another {other}; its state is built from the log")
         if bundle.features.hash != self.bundle.features.hash:
-            raise RebuildNeeded("the bundle has other features; their state is built from the log")
+            self.store = self.store.redefined(bundle.features)
+        self._filters = _bind_filters(bundle, self.hash_key)
+        if enrichment is None:
+            enrichment = self.enrichment.switched(bundle, model, self.enrichment.versions)
+        self.enrichment = enrichment
         self._use(bundle, model, self.live if live is None else live)
 
     def process(self, source: Slice, known: Known | None = None) -> Result:
         """Decide a slice.
 
         1. (take: the slice was fetched by the caller)
-        2. decode the records, convert money to the base currency
+        2. decode the records, convert money to the base currency, join the reference tables
         3. admit: duplicates, late events, clock skew
         4. features: filters, then windows advance row by row
         5. score with the champion
@@ -178,6 +207,9 @@ class Pipeline:
         batch = decode(source, self._tables, self.hash_key)
         no_rate = to_base(batch, self.bundle.rates)
         self._done("decode")
+        joined = self.enrichment.join(batch)
+        batch = joined.batch
+        self._done("join")
         # Step 3. admit.
         admission = self.store.admit(batch, self.start_from)
         self._done("admit")
@@ -214,7 +246,7 @@ class Pipeline:
         encoded = encode(source, batch, outcome, self.versions, rows, malformed=malformed)
         alerts = self._alerts(source, decoded, decided, outcome, rows, encoded) if self.live else ()
         dead_letters = tuple(item for item in batch.rejected if wanted[item.row])
-        counts = self._counts(source, batch, outcome, decided, active, wanted, dead_letters)
+        counts = self._counts(source, joined, outcome, decided, active, wanted, dead_letters)
         if len(source):
             self.next_offset = int(source.offset[-1]) + 1
         self._done("encode")
@@ -339,13 +371,14 @@ class Pipeline:
     def _counts(
         self,
         source: Slice,
-        batch: Batch,
+        joined: Joined,
         outcome: Outcome,
         decided: Decided,
         active: NDArray[np.bool_],
         wanted: NDArray[np.bool_],
         dead_letters: tuple[Rejected, ...],
     ) -> Counts:
+        batch = joined.batch
         mine = wanted[batch.row]
         kinds = np.bincount(outcome.decision[mine], minlength=len(_DECISION_NAMES)).tolist()
         kinds[_ALERT if self.live else _PASS] += len(dead_letters)
@@ -367,7 +400,14 @@ class Pipeline:
             amount_minor=self._amounts(batch, outcome, active),
             rules=decided.counts,
             event_time_ms_max=int(times.max()) if len(times) else -1,
+            joins=self._joins(joined),
         )
+
+    def _joins(self, joined: Joined) -> dict[tuple[str, str], int]:
+        rows = zip(self.enrichment.names, joined.counts.tolist(), strict=True)
+        return {
+            (table, word): value for table, row in rows for word, value in zip(OUTCOMES, row, strict=True)
+        }
 
     def _amounts(self, batch: Batch, outcome: Outcome, active: NDArray[np.bool_]) -> dict[str, int]:
         slot = self.bundle.slots.get(AMOUNT_FIELD)
@@ -419,6 +459,7 @@ class Pipeline:
         *,
         live: bool = True,
         checked: bool = False,
+        enrichment: Enrichment | None = None,
     ) -> Pipeline:
         """Return a pipeline with a snapshot's state and the given versions in force.
 
@@ -452,10 +493,12 @@ class Pipeline:
             live=live,
             next_offset=header["next_offset"],
             store=store,
+            enrichment=enrichment,
         )
 
     def warm(self) -> None:
         """Load every kernel by deciding made-up records with a scratch state; this one's is not touched."""
+        warm_enrichment()
         scratch = Pipeline(self.partition, self.hash_key, self.bundle, self.model)
         for begin in (0, 8):
             scratch.process(sample_slice(self.bundle.schema, self.partition, begin))

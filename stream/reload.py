@@ -1,8 +1,8 @@
 """Hot reload: the rules directory is watched; a good change takes effect at a journaled offset.
 
 A change is looked at when nobody has written for two looks in a row, and always as a whole. What does not
-compile, or fails its own tests, changes nothing: the old rules go on. Other definitions of schema or
-features need a restart, since the state has to be built again.
+compile, or fails its own tests, changes nothing: the old rules go on. New features begin to warm; another
+schema or other time settings need a restart, since the state has to be built again.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from pathlib import Path
 from fraudstream.models.linear import LinearModel
 from fraudstream.stream.directory import Stamp, check_directory, stamp
 from fraudstream.stream.partition import Partition
+from fraudstream.stream.pipeline import needs_rebuild
+from fraudstream.stream.reference_keeper import ReferenceKeeper
 from fraudstream.stream.services import Services
 
 log = logging.getLogger(__name__)
@@ -34,6 +36,7 @@ class Reloader:
         services: Services,
         partitions: Callable[[], Iterable[Partition]],
         seen: Stamp,
+        keeper: ReferenceKeeper,
     ) -> None:
         self._path = path
         self._interval_s = interval_ms / 1000
@@ -41,6 +44,7 @@ class Reloader:
         self._services = services
         self._partitions = partitions
         self._seen = seen
+        self._keeper = keeper
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -56,12 +60,12 @@ class Reloader:
                     break
                 now = again
             self._seen = now
-            self._services.observer.reloaded(await self.reload())
+            self._services.observer.reloaded(*await self.reload())
 
-    async def reload(self) -> str:
-        """Look at the directory once; return what became of it, a value of ``reload_total``."""
+    async def reload(self) -> tuple[str, str]:
+        """Look at the directory once; return what became of it, a value of ``reload_total``, and why not."""
         services, catalogue = self._services, self._services.catalogue
-        checked = await asyncio.to_thread(check_directory, self._path, self._model)
+        checked = await asyncio.to_thread(check_directory, self._path, self._model, self._keeper.files)
         if checked.bundle is None:
             log.error(
                 "%s was changed and is refused, %d errors; the rules before stay in force:\n%s",
@@ -69,32 +73,32 @@ class Reloader:
                 checked.errors,
                 checked.problem,
             )
-            return "invalid"
+            return "invalid", checked.problem
         bundle = checked.bundle
         before = services.target.bundle or self._running()
         if bundle.hash == before:
             services.target = services.target._replace(bundle=bundle.hash)
-            return "unchanged"
+            return "unchanged", ""
         if before is not None:
             known = await catalogue.bundle(before)
-            changed = [
-                name
-                for name, was, now in (
-                    ("schema", known.schema.hash, bundle.schema.hash),
-                    ("features", known.features.hash, bundle.features.hash),
+            if (other := needs_rebuild(known, bundle)) is not None:
+                problem = (
+                    f"{self._path} has another {other}, which needs a restart: the state has to be built "
+                    "again from the input; the rules before stay in force"
                 )
-                if was != now
-            ]
-            if changed:
-                log.error(
-                    "%s has another %s, which needs a restart: the state has to be built again from the "
-                    "input; the rules before stay in force",
-                    self._path,
-                    " and other ".join(changed),
-                )
-                return "needs_restart"
+                log.error("%s", problem)
+                return "needs_restart", problem
         catalogue.add_bundle(bundle)
-        services.target = services.target._replace(bundle=bundle.hash)
+        if problems := await self._keeper.adopt(bundle, checked.tables):
+            problem = "\n".join(problems.values())
+            log.error(
+                "%s was changed and is refused, %d reference tables have no content; the rules before stay "
+                "in force:\n%s",
+                self._path,
+                len(problems),
+                problem,
+            )
+            return "invalid", problem
         partitions = list(self._partitions())
         for partition in partitions:
             partition.retarget()
@@ -102,7 +106,7 @@ class Reloader:
         log.info(
             "%s was changed: `%s` is journaled on %d partitions", self._path, bundle.hash, len(partitions)
         )
-        return "applied"
+        return "applied", ""
 
     def _running(self) -> str | None:
         for partition in self._partitions():

@@ -7,7 +7,7 @@ decided: a rebuilt state takes the answers that were given.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Protocol
 
@@ -16,6 +16,8 @@ import numpy as np
 from fraudstream.models.linear import LinearModel
 from fraudstream.rules.bundle import Bundle
 from fraudstream.stream.core import CORE
+from fraudstream.stream.enrichment.bound import TableVersion
+from fraudstream.stream.enrichment.store import Enrichment, reads_reference
 from fraudstream.stream.envelope import Record
 from fraudstream.stream.errors import CannotCheck, Refusal
 from fraudstream.stream.journal import InForce, Journal, Start, Version
@@ -38,8 +40,11 @@ class Content(Protocol):
     def model(self, version: str) -> LinearModel | None:
         """Return a model, None for ``none``."""
 
+    def table(self, version: str) -> TableVersion:
+        """Return the content of a reference table."""
 
-def fixed_journal(bundle: str, models: str) -> Journal:
+
+def fixed_journal(bundle: str, models: str, tables: Mapping[str, str] | None = None) -> Journal:
     """Return a journal that has one version in force from offset 0 on; the hash key is all zeros."""
     changes: dict[str, str | int] = {
         "bundle": bundle,
@@ -48,7 +53,7 @@ def fixed_journal(bundle: str, models: str) -> Journal:
         "mode": "live",
         "state_from": 0,
     }
-    return Journal(start=Start(0, 0, bytes(16)), versions=(Version(0, 0, 0, changes),))
+    return Journal(start=Start(0, 0, bytes(16)), versions=(Version(0, 0, 0, changes, tables or {}),))
 
 
 class PartitionReplay:
@@ -102,12 +107,17 @@ class PartitionReplay:
         before, self._running = self._running, version
         if before is None:
             self._begin(version, bundle, model, offset)
-        elif version.state_from != before.state_from or _definitions(bundle) != _definitions(
-            self._pipeline.bundle
+        elif version.rebuilds(
+            before, other_definitions=_definitions(bundle) != _definitions(self._pipeline.bundle)
         ):
             self._rebuild(version, bundle, model, offset)
         else:
-            self._pipeline.switch(bundle, model, live=version.mode == "live")
+            pipeline = self._pipeline
+            enrichment = pipeline.enrichment.switched(bundle, model, self._tables(version, bundle, model))
+            pipeline.switch(bundle, model, live=version.mode == "live", enrichment=enrichment)
+
+    def _defines_otherwise(self, bundle: Bundle) -> bool:
+        return _definitions(bundle) != _definitions(self._pipeline.bundle)
 
     def _begin(self, version: InForce, bundle: Bundle, model: LinearModel | None, offset: int) -> None:
         wanted = min(version.state_from, self._start.from_offset)
@@ -128,7 +138,22 @@ class PartitionReplay:
     def _make(self, version: InForce, bundle: Bundle, model: LinearModel | None) -> Pipeline:
         start = self._start
         live = version.mode == "live"
-        return Pipeline(self.partition, start.hash_key, bundle, model, start.from_offset, live=live)
+        donors = () if self.pipeline is None else self.pipeline.enrichment.bound.values()
+        versions = self._tables(version, bundle, model)
+        enrichment = Enrichment(bundle, model, start.hash_key, versions, donors)
+        return Pipeline(
+            self.partition,
+            start.hash_key,
+            bundle,
+            model,
+            start.from_offset,
+            live=live,
+            enrichment=enrichment,
+        )
+
+    def _tables(self, version: InForce, bundle: Bundle, model: LinearModel | None) -> dict[str, TableVersion]:
+        wanted = reads_reference(bundle, model) & version.tables.keys()
+        return {name: self._content.table(version.tables[name]) for name in sorted(wanted)}
 
     def _remember(self, result: Result) -> None:
         """Keep what was decided while a later version may need it again."""

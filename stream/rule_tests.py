@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 
 from fraudstream.models.linear import LinearModel
 from fraudstream.rules.bundle import Bundle
 from fraudstream.rules.compiler.casefile import HASH_KEY, HistoryOutcome, HistoryRunner
+from fraudstream.stream.enrichment.bound import TableVersion
+from fraudstream.stream.enrichment.content import Content
+from fraudstream.stream.enrichment.store import Enrichment
 from fraudstream.stream.outcome import Decision
 from fraudstream.stream.pipeline import Pipeline
 from fraudstream.stream.wire.types import Slice
 
 
-def make_history_runner(bundle: Bundle, model: LinearModel | None) -> HistoryRunner:
-    """Return a runner that decides the records of one test on partition 0 and answers for the last."""
+def make_history_runner(
+    bundle: Bundle, model: LinearModel | None, tables: Mapping[str, Content] | None = None
+) -> HistoryRunner:
+    """Return a runner that decides the records of one test on partition 0 and answers for the last.
+
+    ``tables``: content of the reference tables by name; tables without it have no rows.
+    """
+
+    @cache
+    def enrichment() -> Enrichment:
+        versions = {name: TableVersion(name, content) for name, content in (tables or {}).items()}
+        return Enrichment(bundle, model, HASH_KEY, versions)
 
     def run(records: Sequence[tuple[int, bytes]]) -> HistoryOutcome:
-        pipeline = Pipeline(0, HASH_KEY, bundle, model)
+        pipeline = Pipeline(0, HASH_KEY, bundle, model, enrichment=enrichment())
         times = [time_ms for time_ms, _ in records]
         values = [value for _, value in records]
         part = Slice.from_records(0, values, [None] * len(values), range(len(values)), times)

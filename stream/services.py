@@ -35,3 +35,5 @@ class Services:
     rules_problem: str = ""
     """Why the rules directory cannot be used, where ``target`` names no bundle."""
     accept_short_history: bool = False
+    backfill: bool = False
+    """At the start features that are warming are filled from the input."""

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from fraudstream.rules.compiler.suggest import suggest
 from fraudstream.stream.errors import Refusal
+from fraudstream.stream.settings_checks import across
 
 PREFIX = "FRAUDSTREAM_"
 CONFIG_VARIABLE = "FRAUDSTREAM_CONFIG"
@@ -150,6 +151,33 @@ class Settings:
         pattern=r"|earliest|latest|\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)",
         expected="`earliest`, `latest` or an RFC 3339 time with offset",
     )
+    security_protocol: str = setting(
+        "PLAINTEXT",
+        "Security",
+        "`SSL`: TLS, with a client certificate where `FRAUDSTREAM_SSL_CERTIFICATE_FILE` names one. "
+        "`SASL_SSL`: SCRAM over TLS. `PLAINTEXT`: neither, for a broker on the same machine. TLS means 1.2 "
+        "or newer with the broker's certificate and host name checked; that cannot be switched off.",
+        choices=("PLAINTEXT", "SSL", "SASL_SSL"),
+    )
+    ssl_ca_file: str = setting("", "Security", "PEM file of who signs brokers. Empty: those of the system.")
+    ssl_certificate_file: str = setting("", "Security", "PEM file of the client's certificate and its chain.")
+    ssl_key_file: str = setting("", "Security", "PEM file of the client certificate's key.")
+    ssl_key_password_file: str = setting(
+        "", "Security", "File whose one line is the password of the key. Empty: the key has none."
+    )
+    sasl_mechanism: str = setting(
+        "SCRAM-SHA-512",
+        "Security",
+        "How the password is proven; it never crosses the network.",
+        choices=("SCRAM-SHA-512", "SCRAM-SHA-256"),
+    )
+    sasl_username: str = setting("", "Security", "Name of the SCRAM user, for `SASL_SSL`.")
+    sasl_password_file: str = setting(
+        "",
+        "Security",
+        "File whose one line is the SCRAM user's password. There is no setting for the password itself: the "
+        "environment of a process is seen by too many.",
+    )
     rules_dir: Path = setting(  # noqa: RUF009 - a Path never changes
         Path("rules"), "Paths", "Directory of the rules; watched while the worker runs."
     )
@@ -231,7 +259,8 @@ class Settings:
     metrics_host: str = setting(
         "127.0.0.1",
         "Web",
-        "Address on which `/metrics`, `/livez` and `/readyz` are served, without authentication. Another "
+        "Address on which the status page, `/metrics`, `/livez` and `/readyz` are served, without "
+        "authentication. Another "
         "than loopback only inside a network that may see them.",
         pattern=r"\S+",
         expected="a host name or address",
@@ -239,7 +268,7 @@ class Settings:
     metrics_port: int = setting(
         9464,
         "Web",
-        "Port of `/metrics`, `/livez` and `/readyz`; 0: any free one.",
+        "Port of the status page, `/metrics`, `/livez` and `/readyz`; 0: any free one.",
         unit="port",
         low=0,
         high=65_535,
@@ -298,7 +327,7 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
         except ValueError as error:
             problems.append(f"{origin}: {error}")
     settings = Settings(**values)
-    problems += _across(settings)
+    problems += across(settings)
     if problems:
         raise SettingsError(
             "\n  ".join([f"{len(problems)} unusable settings:", *problems]) if problems[1:] else problems[0]
@@ -332,9 +361,10 @@ def _from_environment(environ: Mapping[str, str], problems: list[str]) -> dict[s
         if variable in known:
             found[known[variable]] = (f"`{variable}`", value)
         elif variable.startswith(PREFIX) and variable not in OTHER_VARIABLES:
-            problems.append(
-                f"unknown setting `{variable}`; {suggest(variable, [*known, *OTHER_VARIABLES])}".rstrip("; ")
-            )
+            hint = suggest(variable, [*known, *OTHER_VARIABLES])
+            if f"{variable}_FILE" in known:
+                hint = f"secrets come from files: `{variable}_FILE` names one"
+            problems.append(f"unknown setting `{variable}`; {hint}".rstrip("; "))
     return found
 
 
@@ -367,22 +397,3 @@ def _whole(raw: Any, meta: Meta) -> int:
     if (meta.low is not None and value < meta.low) or (meta.high is not None and value > meta.high):
         raise ValueError(f"{meta.low} to {meta.high} {meta.unit} was expected, was `{raw}`")
     return value
-
-
-def _across(settings: Settings) -> list[str]:
-    """Return problems between settings."""
-    problems = []
-    if settings.heartbeat_interval_ms * 3 > settings.session_timeout_ms:
-        problems.append(
-            f"`heartbeat_interval_ms` {settings.heartbeat_interval_ms} is more than a third of "
-            f"`session_timeout_ms` {settings.session_timeout_ms}; one lost heartbeat would lose partitions"
-        )
-    names = settings.topics
-    for at, name in enumerate(names):
-        if name in names[:at]:
-            problems.append(f"two topics have the name `{name}`; each needs its own")
-    try:
-        _ = settings.start_time_ms
-    except ValueError:
-        problems.append(f"`start`: a time of the calendar was expected, was `{settings.start}`")
-    return problems

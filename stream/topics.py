@@ -222,6 +222,7 @@ class _Inspection:
     def _safety(self, name: str, topic: TopicState) -> Iterator[Finding]:
         """What an acknowledged record needs in order to stay."""
         in_sync = int(topic.config["min.insync.replicas"])
+        yield from self._brokers_away(name, topic, in_sync)
         if in_sync > topic.replicas:
             yield Finding(
                 name,
@@ -248,6 +249,25 @@ class _Inspection:
                 name,
                 "unclean.leader.election.enable=true: a broker that lacks acknowledged records may lead",
                 self._set(name, "unclean.leader.election.enable=false"),
+            )
+
+    def _brokers_away(self, name: str, topic: TopicState, needed: int) -> Iterator[Finding]:
+        """What is wrong at this moment and right again when the brokers are back."""
+        remedy = "bring the brokers back that are away; kafka-topics.sh --describe names them"
+        if topic.leaderless:
+            listed = ", ".join(map(str, topic.leaderless[:10]))
+            yield Finding(name, f"no leader for partitions {listed}: they can't be read or written", remedy)
+        elif 0 <= topic.in_sync < needed:
+            yield Finding(
+                name,
+                f"{topic.in_sync} replicas in sync, min.insync.replicas={needed}: nothing can be written",
+                remedy,
+            )
+        elif 0 <= topic.in_sync < topic.replicas:
+            yield Finding(
+                name,
+                f"{topic.in_sync} of {topic.replicas} replicas in sync: less safe than it should be",
+                remedy,
             )
 
     @property

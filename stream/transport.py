@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, Protocol
 import aiokafka
 import faust
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.errors import IllegalStateError
+from aiokafka.errors import IllegalStateError, KafkaError
 from aiokafka.protocol.group import HeartbeatRequest, SyncGroupRequest
 from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
@@ -34,6 +34,8 @@ from faust.types import TP, ConsumerMessage
 from fraudstream.stream.errors import RestartMe
 from fraudstream.stream.intake import Intake, Verdict, slice_of
 from fraudstream.stream.lease import Lease
+from fraudstream.stream.lost_rights import as_not_permitted
+from fraudstream.stream.security import aiokafka_options
 from fraudstream.stream.settings import Settings
 from fraudstream.stream.wire.types import Slice
 
@@ -61,7 +63,7 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
         "call_thread",
         "position",
     ),
-    "faust.transport.drivers.aiokafka:Producer": ("_settings_extra", "_ensure_producer"),
+    "faust.transport.drivers.aiokafka:Producer": ("_settings_auth", "_settings_extra", "_ensure_producer"),
     "faust.app.base:App": ("_new_transport", "_new_producer_transport"),
     "aiokafka.consumer.group_coordinator:GroupCoordinator": ("_send_req", "_do_heartbeat"),
     "aiokafka:AIOKafkaProducer": ("create_batch", "send_batch"),
@@ -189,6 +191,7 @@ class SliceConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
             metadata_max_age_ms=conf.consumer_metadata_max_age_ms,
             connections_max_idle_ms=conf.consumer_connections_max_idle_ms,
+            **aiokafka_options(settings),
         )
 
     async def move(self, tp: TP, offset: int) -> None:
@@ -266,9 +269,17 @@ class SliceConsumer(driver.Consumer):  # type: ignore[misc]
         for tp, intake in wanted.items():
             await self._move(tp, intake)
         crowded = len(wanted) < len(active)
-        fetched = await self._getmany(
-            active_partitions=set(wanted), timeout=FETCH_TIMEOUT_CROWDED_S if crowded else FETCH_TIMEOUT_S
-        )
+        try:
+            fetched = await self._getmany(
+                active_partitions=set(wanted), timeout=FETCH_TIMEOUT_CROWDED_S if crowded else FETCH_TIMEOUT_S
+            )
+        except KafkaError as problem:
+            # Said by us in one line, not by Faust in a traceback.
+            if (refused := as_not_permitted(problem)) is None:
+                raise
+            self._owner.failed(refused)
+            await asyncio.sleep(FETCH_TIMEOUT_S)
+            return
         for tp, intake in wanted.items():
             if tp not in fetched and (arrived := await self._hole(tp, intake)) is not None:
                 yield tp, self._slice_message(tp, arrived)
@@ -409,6 +420,9 @@ class SliceProducer(driver.Producer):  # type: ignore[misc]
 
     logger = _FAUST_LOG
 
+    def _settings_auth(self) -> Mapping[str, Any]:
+        return aiokafka_options(self.app.settings)
+
     def _settings_extra(self) -> Mapping[str, Any]:
         return {"acks": "all", "enable_idempotence": True}
 
@@ -451,6 +465,7 @@ async def settle(sent: Sequence[asyncio.Future[Any]], timeout_s: float, what: st
 
     Raises:
         RestartMe: one failed, or its outcome is unknown after ``timeout_s``.
+        NotPermitted: the broker does not let this client write there.
     """
     if not sent:
         return []
@@ -464,6 +479,8 @@ async def settle(sent: Sequence[asyncio.Future[Any]], timeout_s: float, what: st
     for future in sent:
         with contextlib.suppress(asyncio.CancelledError):
             if problem := future.exception():
+                if (refused := as_not_permitted(problem)) is not None:
+                    raise refused from problem
                 raise RestartMe(f"{what}: the broker did not take it: {problem!r}") from problem
             results.append(future.result())
     if len(results) != len(sent):

@@ -8,22 +8,34 @@ import logging
 import os
 import signal
 import socket
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from aiokafka.errors import KafkaError
 
 from fraudstream.models.linear import LinearModel, ModelError
 from fraudstream.stream.app import WorkerApp
 from fraudstream.stream.control import Catalogue, Target
+from fraudstream.stream.core import CORE
 from fraudstream.stream.directory import check_directory, stamp
+from fraudstream.stream.enrichment.directory import TableFiles
 from fraudstream.stream.errors import Refusal, RestartMe
 from fraudstream.stream.facts import read_facts
 from fraudstream.stream.health import HealthServer
+from fraudstream.stream.journal import read_journal
 from fraudstream.stream.logreader import LogReader
+from fraudstream.stream.lost_rights import as_not_permitted
+from fraudstream.stream.opening import FAR
 from fraudstream.stream.pipeline import Pipeline
+from fraudstream.stream.recovery import Facts
+from fraudstream.stream.reference_keeper import ReferenceKeeper
 from fraudstream.stream.reload import Reloader
 from fraudstream.stream.scoring import NO_MODEL
+from fraudstream.stream.security import is_open
 from fraudstream.stream.services import Services
 from fraudstream.stream.shipped import shipped_model
+from fraudstream.stream.status import Status
 
 log = logging.getLogger(__name__)
 
@@ -48,16 +60,36 @@ class _Appender:
 class Worker:
     """One worker process around an app."""
 
-    def __init__(self, app: WorkerApp, *, shadow: bool = False, accept_short_history: bool = False) -> None:
+    def __init__(
+        self,
+        app: WorkerApp,
+        *,
+        shadow: bool = False,
+        accept_short_history: bool = False,
+        backfill: bool = False,
+    ) -> None:
         self._app = app
         self._settings = app.settings
         self._shadow = shadow
         self._accept_short_history = accept_short_history
+        self._backfill = backfill
         self._timeout_s = app.settings.request_timeout_ms / 1000
+        self._owner_name = f"{socket.gethostname()}:{os.getpid()}"
+        about = {
+            "app": app.settings.app_id,
+            "worker": self._owner_name,
+            "version": version("fraudstream"),
+            "core": CORE,
+        }
+        self._status = Status(app.observer.metrics, about, app.settings.deadline_ms)
         self._server = HealthServer(
-            app.health, app.observer.metrics, app.settings.metrics_host, app.settings.metrics_port
+            app.health,
+            app.observer.metrics,
+            app.settings.metrics_host,
+            app.settings.metrics_port,
+            lambda: self._status.document(app.health.why_not_ready(), app.observer.refused),
         )
-        self._reader = LogReader(app.settings.broker, app.settings.request_timeout_ms)
+        self._reader = LogReader(app.settings)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
@@ -72,12 +104,15 @@ class Worker:
             loop.add_signal_handler(number, owner.ended.set)
         await self._server.start()
         try:
-            await self._reader.start()
             await self._prepare()
             if not owner.ended.is_set():
                 await self._app.start()
                 await owner.ended.wait()
                 await self._stop_partitions()
+        except KafkaError as problem:
+            raise as_not_permitted(problem) or RestartMe(
+                f"the broker at {self._settings.broker} went away: {problem!r}"
+            ) from problem
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -94,14 +129,21 @@ class Worker:
         app, settings = self._app, self._settings
         appender = _Appender(app)
         catalogue = Catalogue(settings.topics.control, appender, self._reader, self._timeout_s)
+        if is_open(settings):
+            log.warning(
+                "the connection to %s is not encrypted; set FRAUDSTREAM_SECURITY_PROTOCOL", settings.broker
+            )
         facts = await asyncio.to_thread(read_facts, settings)
+        await self._reader.start()
         model = _load_model(catalogue, settings.model_path)
         seen = await asyncio.to_thread(stamp, settings.rules_dir)
-        checked = await asyncio.to_thread(check_directory, settings.rules_dir, model)
+        files = TableFiles(settings.rules_dir)
+        checked = await asyncio.to_thread(check_directory, settings.rules_dir, model, files)
         if checked.bundle is None:
             log.error(
                 "%s cannot be used, %d errors:\n%s", settings.rules_dir, checked.errors, checked.problem
             )
+            app.observer.refuse("invalid", checked.problem)
         else:
             catalogue.add_bundle(checked.bundle)
             await asyncio.to_thread(Pipeline(0, bytes(16), checked.bundle, model).warm)
@@ -121,10 +163,17 @@ class Worker:
             ),
             commit=app.commit_snapshots,
             fail=app.owner.failed,
-            owner=f"{socket.gethostname()}:{os.getpid()}",
+            owner=self._owner_name,
             rules_problem=checked.problem,
             accept_short_history=self._accept_short_history,
+            backfill=self._backfill,
         )
+        keeper = ReferenceKeeper(services, model, files, lambda: list(app.owner.partitions.values()))
+        if checked.bundle is not None:
+            problems = await keeper.begin(checked.bundle, checked.tables, await self._journaled(facts))
+            if problems:
+                services.rules_problem = "\n".join(problems.values())
+                services.target = services.target._replace(bundle=None)
         app.owner.services = services
         reloader = Reloader(
             settings.rules_dir,
@@ -133,9 +182,27 @@ class Worker:
             services,
             lambda: list(app.owner.partitions.values()),
             seen,
+            keeper,
         )
         self._spawn(self._keep_house(services), "housekeeping")
         self._spawn(reloader.run(), "reload")
+        self._spawn(keeper.run(), "reference tables")
+
+    async def _journaled(self, facts: Facts) -> dict[str, str]:
+        """Return the reference tables in force on any partition when work ended."""
+        found: dict[str, str] = {}
+        for number in range(facts.partitions):
+            topic = self._settings.topics.journal
+            bounds = await self._reader.bounds(topic, number)
+            records = [
+                (record.offset, record.value or b"")
+                async for step in self._reader.read(topic, number, bounds.begin, bounds.end)
+                for record in step
+            ]
+            journal = read_journal(records)
+            if journal.versions:
+                found |= journal.in_force(FAR).tables
+        return found
 
     async def _stop_partitions(self) -> None:
         owner = self._app.owner
@@ -159,6 +226,7 @@ class Worker:
             running = {partition.running.bundle for partition in partitions if partition.running is not None}
             bundles = [bundle for name in running if (bundle := services.catalogue.known(name)) is not None]
             app.observer.publish(partitions, bundles)
+            self._status.sample(partitions, bundles)
             if app.crashed:
                 app.owner.failed(app.crash_reason or RestartMe("the consumer or the producer ended"))
             await asyncio.sleep(1.0)

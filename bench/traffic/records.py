@@ -112,6 +112,7 @@ class Printer:
         numbers = _distinct_digits(world, 12, world.accounts, 10)
         cards = _distinct_digits(world, 13, world.accounts, 10)
         self._account = [f"622202{n:010d}" for n in numbers.tolist()]
+        self._customer = [f"C{n:08d}" for n in holders.tolist()]
         opened = (world.opened * DAY_MS).astype("datetime64[ms]").astype("datetime64[D]").astype(str).tolist()
         self._holder = [
             f'"account_id":"{account}","customer_id":"C{holders[c]:08d}","account_opened":"{day}",'
@@ -120,8 +121,10 @@ class Printer:
                 self._account, world.customer.tolist(), opened, world.segment.tolist(), strict=True
             )
         ]
-        self._card = [f',"card_id":"k{n:010d}"' for n in cards.tolist()]
+        self._cards = [f"k{n:010d}" for n in cards.tolist()]
+        self._card = [f',"card_id":"{name}"' for name in self._cards]
         shops = _distinct_digits(world, 14, len(world.merchants.place), 8)
+        self._merchants = [f"M{n:08d}" for n in shops.tolist()]
         self._shop = [
             f',"merchant_id":"M{n:08d}","mcc":"{CATEGORIES[c].mcc}"'
             for n, c in zip(shops.tolist(), world.merchants.category.tolist(), strict=True)
@@ -134,6 +137,24 @@ class Printer:
         self._status = _members("status", STATUSES)
         self._places = [f',"country":"{p.country}","city":"{p.name}"' for p in PLACES] + [""]
         self._country = [f',"country":"{p.country}"' for p in PLACES] + [""]
+
+    def names(self) -> dict[str, list[str]]:
+        """Return the ids that records will carry, by field; of counterparties and devices a part."""
+        world = self._world
+        pool = np.arange(min(200_000, max(1000, 4 * world.accounts)))
+        outside = _digits(mixed(-2 - pool, world.seed, 23), 15)
+        phones = (mixed(world.device, world.seed, 21) >> np.uint64(16)).tolist()
+        return {
+            "account.id": self._account,
+            "customer.id": self._customer,
+            "card.id": self._cards,
+            "merchant.id": self._merchants,
+            "counterparty.id": list(dict.fromkeys([*(f"6217{n:015d}" for n in outside), *self._account])),
+            "device.id": list(dict.fromkeys(f"d-{n:012x}" for n in phones)),
+            "txn.ip": sorted({_dotted(int(ip)) for ip in world.home_ip}),
+            "merchant.mcc": sorted({category.mcc for category in CATEGORIES}),
+            "txn.country": sorted({place.country for place in PLACES}),
+        }
 
     def print(self, events: Events, before: I64) -> Chunk:
         """Return events as records.
@@ -243,6 +264,10 @@ class Printer:
             at = int(events["time"][row]) + wait
             labels.append(Label(first + row, names[row], account, story > 0, pattern, at))
         return labels
+
+
+def _dotted(address: int) -> str:
+    return f"{address >> 24}.{address >> 16 & 255}.{address >> 8 & 255}.{address & 255}"
 
 
 def _members(name: str, values: tuple[str, ...]) -> list[str]:

@@ -139,7 +139,8 @@ def _values(bundle: Bundle, case: Case) -> dict[Slot, Constant | None]:
 
 def _inputs(bundle: Bundle, rows: Sequence[Mapping[Slot, Constant | None]]) -> Inputs:
     """Return a batch whose rows have the values given and nothing else."""
-    n, columns = len(rows), max(1, bundle.schema.words)
+    ends = [slot.column + 2 for slot in bundle.slots.values() if slot.source is Source.FIELD]
+    n, columns = len(rows), max(1, bundle.schema.words, *ends)
     field_value, field_state = np.zeros((columns, n), np.int64), np.zeros((columns, n), np.uint8)
     start, size = np.zeros((columns, n), np.int32), np.zeros((columns, n), np.int32)
     feature_value = np.zeros((n, bundle.features.words), np.int64)

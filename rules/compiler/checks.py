@@ -118,6 +118,21 @@ def check_unused_features(declared: Declared, findings: Findings) -> None:
             findings.warning(place, "unused-feature", message, "remove it")
 
 
+def check_unused_tables(declared: Declared, findings: Findings) -> None:
+    """Warn about reference tables that nothing reads: their sources are loaded for nothing."""
+    if findings.failed or not declared.complete:
+        return
+    program = declared.features.feature_set.filter_program
+    used = {slot.name for rule in declared.rules for slot in rule.reads}
+    used |= set() if program is None else {slot.name for slot in program.slots}
+    used |= declared.model_inputs or frozenset()
+    for table in declared.reference.tables:
+        if not used & {slot.name for slot in table.slots}:
+            place = declared.reference.places[table.name]
+            message = f"nothing reads the reference table `{table.name}`"
+            findings.warning(place, "unused-table", message, "remove it")
+
+
 def check_unused_parts(declared: Declared, findings: Findings) -> None:
     """Warn about params and conditions that their rule does not read."""
     for rule in declared.rules:
@@ -238,6 +253,7 @@ CHECKS: tuple[Callable[[Declared, Findings], None], ...] = (
     check_effect,
     check_unused_lists,
     check_unused_features,
+    check_unused_tables,
     check_unused_parts,
     check_unused_typologies,
     check_truth,

@@ -18,6 +18,7 @@ from fraudstream.rules.compiler.features import read_features
 from fraudstream.rules.compiler.lists import read_lists
 from fraudstream.rules.compiler.program import compile_outputs
 from fraudstream.rules.compiler.reader import FILE_BYTES_MAX, Findings
+from fraudstream.rules.compiler.reference import read_reference, reference_of
 from fraudstream.rules.compiler.ruleset import Context, DeclaredRule, read_rules
 from fraudstream.rules.compiler.schema import read_schema
 from fraudstream.rules.compiler.slots import MODEL_SLOTS, field_slots
@@ -96,7 +97,8 @@ def compile_sources(files: Mapping[str, bytes], model_inputs: Iterable[str] | No
     sections = open_documents(files, findings)
     if "schema.yaml" not in files:
         hint = (
-            "a rules directory has schema.yaml, features.yaml, lists.yaml, typologies.yaml, rulesets/*.yaml"
+            "a rules directory has schema.yaml, reference.yaml, features.yaml, lists.yaml, typologies.yaml, "
+            "rulesets/*.yaml"
         )
         findings.error(Span("schema.yaml", 1, 1), "the file is missing", hint)
     if "schema.yaml" not in sections:
@@ -108,8 +110,9 @@ def compile_sources(files: Mapping[str, bytes], model_inputs: Iterable[str] | No
     if schema is None:
         return Compiled(None, sorted_diagnostics(findings.items))
     fields = field_slots(schema)
-    features = read_features(sections.get("features.yaml"), schema, policy.zone, findings)
-    slots = fields | dict(features.slots) | {slot.name: slot for slot in MODEL_SLOTS}
+    reference = read_reference(sections.get("reference.yaml"), schema, files, findings)
+    features = read_features(sections.get("features.yaml"), schema, policy.zone, findings, reference)
+    slots = fields | dict(reference.slots) | dict(features.slots) | {slot.name: slot for slot in MODEL_SLOTS}
     scope = scope_of(schema, slots, policy.zone)
     lists = read_lists(sections.get("lists.yaml"), scope, findings)
     scope = replace(scope, lists=lists.lists)
@@ -119,7 +122,17 @@ def compile_sources(files: Mapping[str, bytes], model_inputs: Iterable[str] | No
     inputs = None if model_inputs is None else frozenset(model_inputs)
     complete = len(files) == len(sections)
     declared = Declared(
-        schema, features, lists, typologies, policy, rules, expressions_of(rules), slots, inputs, complete
+        schema,
+        features,
+        lists,
+        typologies,
+        policy,
+        rules,
+        expressions_of(rules),
+        slots,
+        inputs,
+        complete,
+        reference,
     )
     run_checks(declared, findings)
     bundle = None if findings.failed else _build(declared, files)
@@ -203,17 +216,21 @@ def _build(declared: Declared, files: Mapping[str, bytes]) -> Bundle:
             outputs.append(rule.gate)
         rules.append(_built(rule, index, gates[door], index_of))
     features = declared.features.feature_set
+    program = compile_outputs(outputs)
+    filtered = () if features.filter_program is None else features.filter_program.slots
+    read = [*program.slots, *filtered, *(slot for rule in rules for slot in rule.reads)]
     return Bundle(
         hash=archive_hash(archive),
         archive=archive,
         schema=declared.schema,
         features=features,
         rules=tuple(rules),
-        program=compile_outputs(outputs),
+        program=program,
         typologies=declared.typologies.typologies,
         policy=declared.policy,
         rates=declared.lists.rates,
         slots=dict(declared.slots),
+        reference=reference_of(declared.reference, read),
     )
 
 

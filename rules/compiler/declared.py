@@ -9,6 +9,7 @@ from fraudstream.rules.bundle import Policy, Schema, Slot
 from fraudstream.rules.compiler.features import DeclaredFeatures
 from fraudstream.rules.compiler.lists import DeclaredLists
 from fraudstream.rules.compiler.nodes import Name, Node, walk
+from fraudstream.rules.compiler.reference import NO_REFERENCE, DeclaredReference
 from fraudstream.rules.compiler.ruleset import Condition, DeclaredRule
 from fraudstream.rules.compiler.source import Span
 from fraudstream.rules.compiler.typologies import DeclaredTypologies
@@ -63,3 +64,4 @@ class Declared:
     """Names that the model in force reads; empty: there is no model; None: not known here."""
     complete: bool
     """Whether every file could be looked into: only then can something be called unused."""
+    reference: DeclaredReference = NO_REFERENCE

@@ -12,6 +12,7 @@ from fraudstream.rules.compiler.vocabulary import DOCUMENTS
 
 FILES = {
     "schema.yaml": "Schema",
+    "reference.yaml": "Reference",
     "features.yaml": "Features",
     "lists.yaml": "Lists",
     "typologies.yaml": "Typologies",
@@ -33,10 +34,7 @@ def open_documents(files: Mapping[str, bytes], findings: Findings) -> dict[str, 
     for path in sorted(files):
         kind = kind_of_file(path)
         if kind is None:
-            hint = (
-                suggest(path, FILES)
-                or "known: schema.yaml, features.yaml, lists.yaml, typologies.yaml, rulesets/*.yaml"
-            )
+            hint = suggest(path, FILES) or f"known: {', '.join(FILES)}, rulesets/*.yaml"
             findings.error(Span(path, 1, 1), f"{quoted(path)} is not a file of a rules directory", hint)
             continue
         root = read(path, files[path], findings)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from fraudstream.rules.bundle import Action, Agg, Feature, Mode, Segment, Slot, Source, Typology
+from fraudstream.rules.bundle import Action, Agg, Feature, Mode, Segment, Slot, Source, Type, Typology
 from fraudstream.rules.compiler.compile import Compiled
 from fraudstream.rules.compiler.declared import Declared
 from fraudstream.rules.compiler.describe import describe
@@ -154,6 +154,8 @@ def _origin(declared: Declared, slot: Slot) -> str:
     """Return where a value comes from."""
     if slot.source is Source.MODEL:
         return "probability of fraud by the champion model"
+    if slot.name in declared.reference.slots:
+        return _table_column(declared, slot)
     if slot.source is Source.FIELD:
         field = declared.schema.field(slot.name)
         if field.const is not None:
@@ -166,6 +168,17 @@ def _origin(declared: Declared, slot: Slot) -> str:
     feature = next(item for item in declared.features.feature_set.features if slot in item.outputs)
     output = feature.outputs.index(slot) if len(feature.outputs) > 1 else None
     return describe_feature(declared, feature, output)
+
+
+def _table_column(declared: Declared, slot: Slot) -> str:
+    table = next(item for item in declared.reference.tables if slot in item.slots)
+    source = f"topic {table.topic}" if table.topic else table.file
+    if slot == table.found:
+        return f"whether {source} has a row for {table.key}"
+    if slot == table.stale:
+        return f"whether {source} is older than its `stale_after` at the event's time"
+    money = f" in {declared.schema.base_currency}" if slot.type is Type.MONEY else ""
+    return f"{slot.type.value}{money} of {source} by {table.key}"
 
 
 def _tests(rule: DeclaredRule) -> str:

@@ -11,12 +11,13 @@ from fraudstream.rules.compiler.canonical import digest, tidy
 from fraudstream.rules.compiler.expressions import checked, reads_zone, scope_of
 from fraudstream.rules.compiler.program import compile_outputs
 from fraudstream.rules.compiler.reader import Findings, ScalarNode
+from fraudstream.rules.compiler.reference import DeclaredReference
 from fraudstream.rules.compiler.schema import declared_name
 from fraudstream.rules.compiler.shape import Section
 from fraudstream.rules.compiler.slots import MODEL_SLOTS, feature_slots, field_slots
 from fraudstream.rules.compiler.source import quoted
 from fraudstream.rules.compiler.suggest import suggest
-from fraudstream.rules.compiler.types import Checked, Scope
+from fraudstream.rules.compiler.types import Checked, Scope, names_read
 from fraudstream.rules.compiler.vocabulary import AGGREGATES, DAY_MS, FAMILY, FEATURE, TIME
 
 SECOND_MS, HOUR_MS = 1_000, 3_600_000
@@ -67,11 +68,13 @@ class _Where:
 class _Builder:
     """Collects features in the file's order."""
 
-    def __init__(self, schema: Schema, zone: str, findings: Findings) -> None:
+    def __init__(self, schema: Schema, zone: str, findings: Findings, reference: DeclaredReference) -> None:
         self.findings = findings
         self.schema = schema
         self.fields = {field.name: field for field in schema.fields}
-        self.scope: Scope = scope_of(schema, field_slots(schema), zone, frozenset({"fields"}))
+        slots = field_slots(schema) | dict(reference.slots)
+        self.scope: Scope = scope_of(schema, slots, zone, frozenset({"fields"}))
+        self.shapes = reference.shapes
         self.features: list[Feature] = []
         self.slots: dict[str, Slot] = {}
         self.places: dict[str, ScalarNode] = {}
@@ -79,6 +82,7 @@ class _Builder:
         self.column = 0
         self.taken = dict.fromkeys(self.fields, "a field")
         self.taken.update((slot.name, "a model") for slot in MODEL_SLOTS)
+        self.taken.update((name, "a column of a reference table") for name in reference.slots)
 
     def where(self, node: ScalarNode | None) -> _Where | None:
         """Return the filter of an expression; equal texts share one."""
@@ -88,6 +92,10 @@ class _Builder:
         if found is None:
             return None
         text = tidy(node.text) + (f" @{self.scope.zone}" if reads_zone(found) else "")
+        joined = [self.shapes[slot.name] for slot in names_read(found) if slot.name in self.shapes]
+        if joined:
+            # What a column means stands in another file, and state depends on it.
+            text += f" &{digest(joined)[:16]}"
         self.filters.setdefault(text, found)
         return _Where(list(self.filters).index(text), text)
 
@@ -129,9 +137,18 @@ class _Builder:
         self.places[feature.name] = place
 
 
-def read_features(section: Section | None, schema: Schema, zone: str, findings: Findings) -> DeclaredFeatures:
-    """Return the features; those with errors are left out."""
-    builder = _Builder(schema, zone, findings)
+def read_features(
+    section: Section | None,
+    schema: Schema,
+    zone: str,
+    findings: Findings,
+    reference: DeclaredReference | None = None,
+) -> DeclaredFeatures:
+    """Return the features; those with errors are left out.
+
+    Columns of ``reference`` tables may be named in ``where``.
+    """
+    builder = _Builder(schema, zone, findings, reference or DeclaredReference())
     time = TimeSettings()
     families: set[str] = set()
     if section is not None:

@@ -80,10 +80,24 @@ def _gather(rows, matrix, state, base, m, regs, pres):  # type: ignore[no-untype
 
 @njit(cache=True, nogil=True)
 def _gather_rows(cells, matrix, state, base, m, regs, pres):  # type: ignore[no-untyped-def]
-    """Copy columns of a row-major matrix into registers."""
+    """Copy columns of a row-major matrix into registers.
+
+    Eight rows at a time: their lines stay near while columns pass by, and eight lanes fill a line.
+    """
     for k in range(0, len(cells), 2):
         pres[cells[k + 1]] = NONE
-    for i in range(m):
+    whole = m & ~7
+    for i in range(0, whole, 8):
+        row, lane = base + i, U64(i)
+        for k in range(0, len(cells), 2):
+            column, target = cells[k], cells[k + 1]
+            at = target * TILE + i
+            bits = NONE
+            for j in range(8):
+                regs[at + j] = matrix[row + j, column]
+                bits |= U64(state[row + j, column]) << U64(j)
+            pres[target] |= bits << lane
+    for i in range(whole, m):
         lane = U64(i)
         for k in range(0, len(cells), 2):
             column, target = cells[k], cells[k + 1]
@@ -450,7 +464,10 @@ def _in_texts(atom, k, m, regs, pool):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _atoms(atom, m, regs, regf, pres, pool, poolf, mask):  # type: ignore[no-untyped-def]
-    """Evaluate comparisons into pairs of masks; loops of eight pack best."""
+    """Evaluate comparisons into pairs of masks.
+
+    The common ones always take the whole tile: loops of a fixed length become vector instructions.
+    """
     node = 2
     for k in range(0, len(atom), ATOM_WIDTH):
         op, left = atom[k], atom[k + 1]
@@ -459,43 +476,28 @@ def _atoms(atom, m, regs, regf, pres, pool, poolf, mask):  # type: ignore[no-unt
         if op == LT_I:
             bound = atom[k + 3]
             row = regs[a : a + TILE]
-            for j in range(0, m, 8):
-                part = NONE
-                for i in range(8):
-                    part |= U64(row[j + i] < bound) << U64(i)
-                bits |= part << U64(j)
+            for i in range(TILE):
+                bits |= U64(row[i] < bound) << U64(i)
         elif op == EQ_I:
             bound = atom[k + 3]
             row = regs[a : a + TILE]
-            for j in range(0, m, 8):
-                part = NONE
-                for i in range(8):
-                    part |= U64(row[j + i] == bound) << U64(i)
-                bits |= part << U64(j)
+            for i in range(TILE):
+                bits |= U64(row[i] == bound) << U64(i)
         elif op == LT_F:
             limit = poolf[atom[k + 3]]
             rowf = regf[a : a + TILE]
-            for j in range(0, m, 8):
-                part = NONE
-                for i in range(8):
-                    part |= U64(rowf[j + i] < limit) << U64(i)
-                bits |= part << U64(j)
+            for i in range(TILE):
+                bits |= U64(rowf[i] < limit) << U64(i)
         elif op == GT_F:
             limit = poolf[atom[k + 3]]
             rowf = regf[a : a + TILE]
-            for j in range(0, m, 8):
-                part = NONE
-                for i in range(8):
-                    part |= U64(rowf[j + i] > limit) << U64(i)
-                bits |= part << U64(j)
+            for i in range(TILE):
+                bits |= U64(rowf[i] > limit) << U64(i)
         elif op == EQ_F:
             limit = poolf[atom[k + 3]]
             rowf = regf[a : a + TILE]
-            for j in range(0, m, 8):
-                part = NONE
-                for i in range(8):
-                    part |= U64(rowf[j + i] == limit) << U64(i)
-                bits |= part << U64(j)
+            for i in range(TILE):
+                bits |= U64(rowf[i] == limit) << U64(i)
         elif op == PRESENT:
             bits = present
             present = ALL

@@ -383,7 +383,9 @@ class Lowering:
             return 2 * place[reference // 2 - 1] + reference % 2 if reference > FALSE else reference
 
         atoms = [list(key) for key in order]
-        gathers = [self._gathers[source] for source in (Source.FIELD, Source.FEATURE, Source.MODEL)]
+        gathers = [
+            _by_column(self._gathers[source]) for source in (Source.FIELD, Source.FEATURE, Source.MODEL)
+        ]
         arguments: list[int] = []
         conditions: list[list[int]] = []
         for op, *args in self._steps:
@@ -452,3 +454,9 @@ def _packed(offset: int, size: int, items: Sequence[ListItem]) -> TextSet:
         ends,
         np.array(until, np.int64),
     )
+
+
+def _by_column(cells: Sequence[int]) -> list[int]:
+    """Return (column, register) pairs in the order of columns: neighbours in the matrix share cache lines."""
+    pairs = sorted(zip(cells[::2], cells[1::2], strict=True))
+    return [word for pair in pairs for word in pair]

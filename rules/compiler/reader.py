@@ -43,7 +43,7 @@ class Findings:
         self.broken_prefixes: list[str] = []
         """Beginnings of names that a broken family would have declared."""
         self.broken_groups: set[str] = set()
-        """Kinds (``Features``, ``Lists``, ``Typologies``) whose file could not be read."""
+        """Kinds (``Reference``, ``Features``, ``Lists``, ``Typologies``) whose file could not be read."""
 
     def error(self, where: Node | Span, message: str, hint: str = "") -> None:
         """Note an error at a node or a span."""
@@ -60,7 +60,7 @@ class Findings:
         first = name.split(".", 1)[0]
         if first in ("lists", "params"):
             return name in self.broken or (first == "lists" and "Lists" in self.broken_groups)
-        if "Features" in self.broken_groups and "." in name:
+        if {"Features", "Reference"} & self.broken_groups and "." in name:
             return True
         if name in self.broken or name.rsplit(".", 1)[0] in self.broken:
             return True

@@ -127,7 +127,7 @@ def _read_field(name: str, section: Section, findings: Findings) -> Field | None
             allowed = " or ".join(f"`{item}`" for item in types)
             findings.error(section.key(key), f"`{key}` was given for `{field_type}`, it belongs to {allowed}")
     path, path2 = _paths(section, field_type, findings)
-    values = _enum_values(section, field_type, findings)
+    values = enum_values(section, field_type, findings)
     const = section.scalar("const")
     default = section.scalar("default")
     for key, node in (("const", const), ("default", default)):
@@ -204,7 +204,8 @@ def _path(node: Node, findings: Findings) -> tuple[str, ...]:
     return members
 
 
-def _enum_values(section: Section, kind: Type, findings: Findings) -> tuple[str, ...]:
+def enum_values(section: Section, kind: Type, findings: Findings) -> tuple[str, ...]:
+    """Return the ``values`` of an enum; empty for other types."""
     if kind is not Type.ENUM:
         return ()
     values: dict[str, None] = {}

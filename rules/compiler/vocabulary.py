@@ -23,6 +23,7 @@ ACTIONS = ("none", "pass", "alert", "block")
 OVERRIDES = ("allowed", "never")
 STATES = ("draft", "shadow", "live", "retired")
 COMBINES = ("sum", "max")
+WHEN_STALE = ("keep", "missing")
 AGGREGATES = tuple(item.value for item in Agg)
 
 TEXT, NAME, EXPRESSION = Word("text"), Word("name"), Word("expression")
@@ -82,6 +83,48 @@ SCHEMA = _document(
         "partition_key": Key("Field by which the input topic is keyed.", NAME, required=True),
         "fields": Key("Fields of an event by name.", Mapped(FIELD), required=True),
     },
+)
+
+COLUMN = Shape(
+    "a column",
+    {
+        "type": Key("Type of the values.", _one_of(*FIELD_TYPES), required=True),
+        "values": Key("Values of an enum.", Listed(TEXT)),
+        "from": Key(
+            "Name in the source if it is another; latitude and longitude for `geo`.",
+            Listed(TEXT, or_one=True),
+        ),
+        "class": Key("Personal-data class; the table's by default.", _one_of(*CLASSES)),
+    },
+)
+SOURCE = Shape(
+    "`source`",
+    {
+        "file": Key(
+            "Path of a .parquet, .csv or .jsonl file; a relative one begins at the rules directory.", TEXT
+        ),
+        "topic": Key("Compacted Kafka topic: key is the row's, value a JSON object of its columns.", TEXT),
+        "key": Key("Name of the key in a file (default: the last word of the table's `key`).", TEXT),
+        "as_of": Key(
+            "Column with times whose newest is the content's own time; default: time of the file or records.",
+            TEXT,
+        ),
+        "refresh": Key("How often a topic is collected (default 10s).", DURATION),
+    },
+)
+TABLE = Shape(
+    "a table",
+    {
+        "key": Key("Field whose value is looked up.", NAME, required=True),
+        "columns": Key("Columns by name.", Mapped(COLUMN), required=True),
+        "source": Key("Where the rows come from.", SOURCE, required=True),
+        "stale_after": Key("Age of the content, at the event's time, beyond which it is stale.", DURATION),
+        "when_stale": Key("What happens to values of stale content.", _one_of(*WHEN_STALE)),
+        "class": Key("Personal-data class of all columns.", _one_of(*CLASSES)),
+    },
+)
+REFERENCE = _document(
+    "Reference", "a reference file", {"tables": Key("Tables by name.", Mapped(TABLE), required=True)}
 )
 
 TIME = Shape(
@@ -288,6 +331,7 @@ RULE_SET = _document(
 
 DOCUMENTS = {
     "Schema": SCHEMA,
+    "Reference": REFERENCE,
     "Features": FEATURES,
     "Lists": LISTS,
     "Typologies": TYPOLOGIES,

@@ -13,9 +13,16 @@ from typing import BinaryIO, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-from fraudstream.stream.cluster import REQUEST_TIMEOUT_S, Cluster, as_command_error, command_errors, quiet
+from fraudstream.stream.cluster import (
+    REQUEST_TIMEOUT_S,
+    Cluster,
+    as_command_error,
+    command_errors,
+    connection,
+)
 from fraudstream.stream.envelope import Record, write_envelope
 from fraudstream.stream.errors import BadUse, CannotCheck, Exit
+from fraudstream.stream.permissions import Resource
 from fraudstream.stream.progress import Progress
 from fraudstream.stream.settings import load_settings
 
@@ -61,18 +68,20 @@ def run(args: argparse.Namespace) -> int:
     """Export and say on standard error how much it was."""
     settings = load_settings()
     name = getattr(settings.topics, args.topic.replace("-", "_"))
-    state = Cluster(settings.broker).describe([name])
+    cluster = Cluster.of(settings)
+    state = cluster.describe([name])
     if name not in state.topics:
         raise CannotCheck(
             f"there is no topic `{name}` at `{settings.broker}`; `fraudstream topics check` tells more"
         )
+    cluster.require({Resource("topic", name): ("Read",)})
     count = state.topics[name].partitions
     if args.partition is not None and not 0 <= args.partition < count:
         raise BadUse(f"`{name}` has partitions 0 to {count - 1}, `--partition` was {args.partition}")
     partitions = range(count) if args.partition is None else [args.partition]
     consumer = Consumer(
-        quiet(
-            settings.broker,
+        connection(
+            settings,
             **{
                 # Required by the client and never used: nothing is joined, nothing committed.
                 "group.id": f"{settings.app_id}-export",
@@ -135,6 +144,8 @@ def _records(consumer: Consumer, name: str, span: Span, servers: str) -> Iterato
             if error is not None:
                 if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own code
                     return
+                if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+                    continue  # the client asks for its group's coordinator, which is never used
                 if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001
                     raise CannotCheck(
                         f"`{name}` partition {span.partition} lost records to its retention while it was "

@@ -22,6 +22,10 @@ from fraudstream.rules.compiler.compile import (
 )
 from fraudstream.rules.compiler.source import render_all
 from fraudstream.stream.control_store import ControlError, find_content
+from fraudstream.stream.enrichment.bound import TableVersion
+from fraudstream.stream.enrichment.chain import Assembly
+from fraudstream.stream.enrichment.content import ContentError
+from fraudstream.stream.enrichment.directory import TableFiles, version_from
 from fraudstream.stream.envelope import EnvelopeError, Record, read_envelopes
 from fraudstream.stream.errors import BadUse, CannotCheck, Exit, Refusal
 from fraudstream.stream.feature_rows import FeatureRows
@@ -212,11 +216,13 @@ class _Log:
 class _Fixed:
     """One bundle and one model for all offsets and partitions."""
 
-    def __init__(self, bundle: Bundle, model: LinearModel | None) -> None:
+    def __init__(self, bundle: Bundle, model: LinearModel | None, tables: Mapping[str, TableVersion]) -> None:
         self._bundles = {bundle.hash: bundle}
         models = NO_MODEL if model is None else model.version
         self._models = {models: model}
-        self.journal: Callable[[int], Journal] = lambda _: fixed_journal(bundle.hash, models)
+        self._tables = {item.version: item for item in tables.values()}
+        names = {name: item.version for name, item in tables.items()}
+        self.journal: Callable[[int], Journal] = lambda _: fixed_journal(bundle.hash, models, names)
 
     def bundle(self, version: str) -> Bundle:
         """Return the bundle."""
@@ -225,6 +231,10 @@ class _Fixed:
     def model(self, version: str) -> LinearModel | None:
         """Return the model."""
         return self._models[version]
+
+    def table(self, version: str) -> TableVersion:
+        """Return a table."""
+        return self._tables[version]
 
 
 class _Journaled:
@@ -244,6 +254,7 @@ class _Journaled:
         }
         self._bundles: dict[str, Bundle] = {}
         self._models: dict[str, LinearModel] = {}
+        self._tables: dict[str, TableVersion] = {}
 
     def journal(self, partition: int) -> Journal:
         """Return a partition's journal."""
@@ -272,6 +283,16 @@ class _Journaled:
                 raise CannotCheck(f"{self._control_name}: {problem}") from None
         return self._models[version]
 
+    def table(self, version: str) -> TableVersion:
+        """Return the content of a reference table by its hash."""
+        try:
+            assembly = Assembly(version, self._tables)
+            while assembly.wanted:
+                assembly.add(find_content(self._control, "table", assembly.wanted))
+            return assembly.result()
+        except (ControlError, ContentError) as problem:
+            raise CannotCheck(f"{self._control_name}: {problem}") from None
+
 
 def _envelopes(path: Path) -> Iterator[Record]:
     with path.open("rb") as file:
@@ -287,7 +308,13 @@ def _compile(directory: Path, model: str | None) -> _Fixed | None:
     if compiled.bundle is None:
         print(render_all(compiled.errors, files, f"{directory}/"), file=sys.stderr)
         return None
-    return _Fixed(compiled.bundle, named_model(model))
+    chosen = named_model(model)
+    loaded = TableFiles(directory).load(compiled.bundle, chosen)
+    if loaded.problems:
+        print("\n".join(loaded.problems.values()), file=sys.stderr)
+        return None
+    tables = {name: version_from(content)[0] for name, content in loaded.contents.items()}
+    return _Fixed(compiled.bundle, chosen, tables)
 
 
 @contextlib.contextmanager

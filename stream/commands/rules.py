@@ -17,6 +17,7 @@ from fraudstream.rules.compiler.explain import explain
 from fraudstream.rules.compiler.jsonschema import document_schema, json_schema
 from fraudstream.rules.compiler.source import Diagnostic, Span, render_all
 from fraudstream.rules.compiler.vocabulary import DOCUMENTS
+from fraudstream.stream.enrichment.directory import TableFiles
 from fraudstream.stream.errors import BadUse, Exit, NothingToCheck
 from fraudstream.stream.rule_tests import make_history_runner
 from fraudstream.stream.scoring import undeclared_inputs
@@ -178,7 +179,11 @@ def _test(args: argparse.Namespace) -> int:
         return Exit.FINDINGS
     bundle = found.compiled.bundle
     assert bundle is not None
-    results = run_tests(found.compiled, make_history_runner(bundle, model))
+    loaded = TableFiles(found.path).load(bundle, model)
+    if loaded.problems:
+        print("\n".join(loaded.problems.values()), file=sys.stderr)
+        return Exit.FINDINGS
+    results = run_tests(found.compiled, make_history_runner(bundle, model, loaded.contents))
     if args.rule is not None:
         results = [result for result in results if result.rule == args.rule]
         if not results:

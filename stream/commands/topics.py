@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check or create; print findings, one topic a line and its remedy under it."""
     settings = load_settings()
-    cluster = Cluster(settings.broker)
+    cluster = Cluster.of(settings)
     if args.action == "create":
         _create(args, settings, cluster)
     names = settings.topics

@@ -42,7 +42,6 @@ BROKER_CONFIG = {
     "node.id": "1",
     "controller.listener.names": "CONTROLLER",
     "inter.broker.listener.name": "PLAINTEXT",
-    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
     # A topic with a typing error in its name must not appear by itself.
     "auto.create.topics.enable": "false",
     # One node: what is replicated three times elsewhere is here once.
@@ -89,19 +88,27 @@ class LocalKafka(Kafka):
     ends, however that happens.
     """
 
-    def __init__(self, config: Mapping[str, str] | None = None, *, heap_mb: int = 512) -> None:
+    def __init__(
+        self,
+        config: Mapping[str, str] | None = None,
+        *,
+        heap_mb: int = 512,
+        listeners: Mapping[str, str] | None = None,
+    ) -> None:
         """Prepare a broker.
 
         Args:
             config: Broker settings that replace or add to ``BROKER_CONFIG``.
             heap_mb: Java heap; the process takes some 150 MB more.
+            listeners: Further listeners, name -> security protocol; ``config`` has their keys and users.
         """
+        self._listeners = dict(listeners or {})
         self._config = {**BROKER_CONFIG, **(config or {})}
         self._heap_mb = heap_mb
         self._directory: Path | None = None
         self._keeper: subprocess.Popen[bytes] | None = None
         self._java_command: list[str] = []
-        self._ports = (0, 0)
+        self._ports: tuple[int, ...] = (0, 0)
 
     @property
     def pid(self) -> int:
@@ -125,6 +132,10 @@ class LocalKafka(Kafka):
         if self._directory is None:
             raise RuntimeError("the broker was not started")
         return self._directory
+
+    def address(self, listener: str) -> str:
+        """Return where a further listener answers."""
+        return f"127.0.0.1:{self._ports[2 + list(self._listeners).index(listener)]}"
 
     def __enter__(self) -> Self:
         """Start."""
@@ -207,7 +218,7 @@ class LocalKafka(Kafka):
     def _start_on_free_ports(self) -> None:
         """Run a new cluster; once more on other ports if somebody took one in the meantime."""
         for attempt in range(PORT_ATTEMPTS):
-            self._ports = _free_ports()
+            self._ports = _free_ports(2 + len(self._listeners))
             self.bootstrap = f"127.0.0.1:{self._ports[0]}"
             self._configure()
             # "A" in front: a cluster id must not look like an option.
@@ -228,11 +239,16 @@ class LocalKafka(Kafka):
         return str(self._data / "server.properties")
 
     def _configure(self) -> None:
-        broker, controller = self._ports
+        broker, controller = self._ports[:2]
+        named = [f"{name}://{self.address(name)}" for name in self._listeners]
+        protocols = {"PLAINTEXT": "PLAINTEXT", "CONTROLLER": "PLAINTEXT", **self._listeners}
         properties = {
             "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller}",
-            "listeners": f"PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{broker}",
+            "listeners": ",".join(
+                [f"PLAINTEXT://127.0.0.1:{broker}", f"CONTROLLER://127.0.0.1:{controller}", *named]
+            ),
+            "advertised.listeners": ",".join([f"PLAINTEXT://127.0.0.1:{broker}", *named]),
+            "listener.security.protocol.map": ",".join(f"{name}:{how}" for name, how in protocols.items()),
             "log.dirs": str(self._data / "data"),
             **self._config,
         }
@@ -272,8 +288,8 @@ class LocalKafka(Kafka):
             raise CannotCheck(f"Apache Kafka ended by itself; {_tail(self.log)}")
 
 
-def _free_ports() -> tuple[int, int]:
-    """Return two ports of loopback on which nobody listens."""
+def _free_ports(count: int) -> tuple[int, ...]:
+    """Return ports of loopback on which nobody listens."""
     found: list[int] = []
     for port in random.SystemRandom().sample(PORTS, len(PORTS)):
         with socket.socket() as probe:
@@ -281,8 +297,8 @@ def _free_ports() -> tuple[int, int]:
             with contextlib.suppress(OSError):
                 probe.bind(("127.0.0.1", port))
                 found.append(port)
-        if len(found) == 2:
-            return found[0], found[1]
+        if len(found) == count:
+            return tuple(found)
     raise CannotCheck(f"no free port between {PORTS.start} and {PORTS.stop} on 127.0.0.1")
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from fraudstream.rules.bundle import FeatureSet, Schema
@@ -16,6 +17,7 @@ from fraudstream.stream.windows.admit import Admission, DedupStore, owned
 from fraudstream.stream.windows.copying import Copy, area_words, numbers_in, restored
 from fraudstream.stream.windows.memory import Memory
 from fraudstream.stream.windows.plan import compile_features
+from fraudstream.stream.windows.redefine import Warming, carry_over
 from fraudstream.stream.windows.snapshot import SnapshotError, head_of, read_head, seal, unseal
 from fraudstream.stream.wire.types import Batch
 
@@ -70,6 +72,7 @@ class WindowStore:
         m[self._evicted] = at.NEVER
         self._bound = features.time.max_state_bytes
         self._last_offset = -1
+        self.warming = Warming({})
         self.evicted_keys = 0
         """Keys that went because of ``max_state_bytes``, since this store was made."""
 
@@ -147,7 +150,31 @@ class WindowStore:
             if last < n:
                 self._shrink(watermark)
             first = last
+        if self.warming.born:
+            self.warming.hide(self._features, admission.as_of_ms, result.value, result.state)
         return result
+
+    def redefined(self, features: FeatureSet) -> WindowStore:
+        """Return the store under other definitions; this one is of no use afterwards.
+
+        What was known goes on, what is new is warming; the ``time:`` settings but for ``max_state_bytes``
+        are the same.
+        """
+        new = WindowStore(features, self._schema)
+        new._dedup = self._dedup
+        if self.watermark_ms != at.NEVER:
+            new.warming = self.warming.carried(self._features, features, self.watermark_ms)
+            words, kinds = carry_over(self._features, features, self._schema, self._export()[0])
+            for old_kind, new_kind in kinds.items():
+                new._m[new._evicted[new_kind]] = self._m[self._evicted[old_kind]]
+            new._fill(words)
+        new._last_offset = self._last_offset
+        return new
+
+    def _fill(self, words: NDArray[np.int64]) -> None:
+        self._make_room(kernel_export.count_keys(words))
+        if not kernel_export.restore_keys(self._m, self._plan.table, words):
+            raise MemoryError("window memory is too small for the state: raise the memory limit")
 
     def _advance(self, arguments: tuple[Any, ...], first: int, last: int, watermark: int) -> None:
         answer = kernel_advance.advance(*arguments, first, last, watermark)
@@ -212,6 +239,7 @@ class WindowStore:
                 "features": self._features.hash,
                 "schema": self._schema.hash,
                 "clock": np.frombuffer(self._clock(), "<i8").tolist(),
+                "warming": orjson.loads(self._warming()),
             }
         )
         self._copy = Copy(
@@ -250,6 +278,7 @@ class WindowStore:
         store = cls(features, schema)
         watermark_ms, first_ms, store._last_offset, *evicted = members["clock"]
         store._m[store._evicted] = evicted
+        store.warming = Warming(members["warming"])
         store._dedup.restore_clock(watermark_ms, first_ms)
         keys, entries = numbers_in(words)
         store._make_room(keys)
@@ -267,10 +296,15 @@ class WindowStore:
         )
         digest = hashlib.sha256()
         digest.update(self._clock())
+        digest.update(self._warming())
         for begin in begins[np.lexsort((high, low, kind))].tolist():
             digest.update(words[begin : begin + words[begin]].astype("<i8", copy=False).data)
         digest.update(self._dedup.export().astype("<i8", copy=False).tobytes())
         return digest.hexdigest()
+
+    def _warming(self) -> bytes:
+        """Return the features that are warming and since when."""
+        return orjson.dumps(self.warming.remaining(self._features, self.watermark_ms))
 
     def _clock(self) -> bytes:
         """Return what is known of the partition as a whole."""

@@ -123,6 +123,8 @@ class Rejected:
 class Batch:
     """Accepted records of a slice as columns; C = ``schema.words``, n = accepted rows.
 
+    Joined columns of reference tables are further rows behind the fields (``stream/enrichment``).
+
     The word layout of each type is in :mod:`fraudstream.rules.bundle`.
     """
 

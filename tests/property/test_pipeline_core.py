@@ -175,11 +175,11 @@ def test_counts_are_those_of_the_decisions(whole):
 
 
 def test_steps_come_in_the_order_of_the_road():
-    """Decode, admit, features, score, rules, decide, encode."""
+    """Decode, join, admit, features, score, rules, decide, encode."""
     pipeline, steps = new_pipeline(), []
     pipeline.on_step = steps.append
     pipeline.process(rough_log().part(0, 10))
-    assert steps == ["decode", "admit", "features", "score", "rules", "decide", "encode"]
+    assert steps == ["decode", "join", "admit", "features", "score", "rules", "decide", "encode"]
 
 
 def test_a_switch_takes_other_rules_and_refuses_other_definitions():

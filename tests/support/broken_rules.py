@@ -17,6 +17,7 @@ from fraudstream.rules.compiler.source import render_all
 
 CARD, PAYMENT = "rulesets/card.yaml", "rulesets/payment.yaml"
 SCHEMA, FEATURES, LISTS, TYPOLOGIES = "schema.yaml", "features.yaml", "lists.yaml", "typologies.yaml"
+REFERENCE, PROFILE = "reference.yaml", "rulesets/profile.yaml"
 BURST = "  conditions: {burst: card.small_auths_10m >= params.n}\n"
 WHEN = "when: burst and card.declines_10m >= 2"
 CHARITY_WHEN = "when: merchant.mcc in lists.charity_mcc"
@@ -131,6 +132,30 @@ MISTAKES: tuple[tuple[str, str, str, str], ...] = (
     ("a bad amount in a test", CARD, LAST_EVENT, 'event: {event_type: card_auth, card_id: c1, amount: "1,20"}'),
     ("an event after the last", CARD, "{at: -9m,", "{at: 9m,"),
     ("given and event", CARD, LAST_EVENT, LAST_EVENT + "\n    given: {card.declines_10m: 1}"),
+    # Reference tables
+    ("a table's key that is no field", REFERENCE, "key: counterparty.id", "key: counterparty.name"),
+    ("a table's key of another type", REFERENCE, "key: counterparty.id", "key: txn.amount"),
+    ("a table of two words", REFERENCE, "  watch_list:\n", "  watch.list:\n"),
+    ("a table with a word of the language", REFERENCE, "  watch_list:\n", "  lists:\n"),
+    ("a feature named like a column", FEATURES, "  account.idle: ", "  watch_list.reason: "),
+    ("a column named like a field", REFERENCE, "  watch_list:\n", "  device:\n    columns: {trusted: {type: bool}}\n    key: device.id\n    source: {file: d.csv}\n  watch_list:\n"),
+    ("a column of every table", REFERENCE, "      listed: {type: bool}", "      found: {type: bool}"),
+    ("a column's unknown type", REFERENCE, "{type: date, class: public}", "{type: datum, class: public}"),
+    ("values of no enum", REFERENCE, "      listed: {type: bool}", "      listed: {type: bool, values: [a]}"),
+    ("an enum without values", REFERENCE, "{type: enum, values: [low, medium, high]}", "{type: enum}"),
+    ("a geo column of one part", REFERENCE, "from: [lat, lon]", "from: lat"),
+    ("two names for one column", REFERENCE, "from: yearly_income", "from: [income, yearly_income]"),
+    ("a file of another kind", REFERENCE, "data/customers.parquet", "data/customers.xlsx"),
+    ("two sources", REFERENCE, "{topic: bank.watch-list, refresh: 30s}", "{topic: bank.watch-list, file: w.csv}"),
+    ("no source", REFERENCE, "{topic: bank.watch-list, refresh: 30s}", "{refresh: 30s}"),
+    ("a topic's bad name", REFERENCE, "topic: bank.watch-list", "topic: bank/watch-list"),
+    ("a stale time in words", REFERENCE, "stale_after: 7d", "stale_after: a week"),
+    ("stale without a time", REFERENCE, "    stale_after: 7d\n", ""),
+    ("an unknown class", REFERENCE, "class: personal", "class: private"),
+    ("an unknown key of a table", REFERENCE, "    stale_after: 7d\n", "    stale_after: 7d\n    ttl: 7d\n"),
+    ("a misspelt column", PROFILE, "when: watch_list.listed and", "when: watch_list.lsited and"),
+    ("a column compared with another type", PROFILE, "not watch_list.stale and", "customer_profile.income > 10m and"),
+    ("a table that nothing reads", PROFILE, 'and customer_profile.band in ["medium", "high"]', 'and txn.channel == "pos"'),
     # Warnings
     ("no owner", CARD, "{owner: cards@bank.example, timezone: Asia/Shanghai}", "{timezone: Asia/Shanghai}"),
     ("an unused list", CARD, "and account.last_pos.country not in lists.risky", "and account.last_pos.country is not missing"),

@@ -33,6 +33,29 @@ fields:
   source.bank:     {const: ICBC, type: category}
 """
 
+REFERENCE = """\
+apiVersion: fraudstream/v1
+kind: Reference
+tables:
+  customer_profile:
+    key: customer.id
+    source: {file: data/customers.parquet, key: customer, as_of: exported_at}
+    stale_after: 7d
+    when_stale: missing
+    class: personal
+    columns:
+      band:   {type: enum, values: [low, medium, high]}
+      income: {type: money, from: yearly_income}
+      since:  {type: date, class: public}
+      home:   {type: geo, from: [lat, lon]}
+  watch_list:
+    key: counterparty.id
+    source: {topic: bank.watch-list, refresh: 30s}
+    columns:
+      listed: {type: bool}
+      reason: {type: category}
+"""
+
 FEATURES = """\
 apiVersion: fraudstream/v1
 kind: Features
@@ -195,15 +218,36 @@ rules:
 """
 
 
+PROFILE = """\
+apiVersion: fraudstream/v1
+kind: RuleSet
+defaults: {owner: retail@bank.example, timezone: Asia/Shanghai}
+rules:
+- id: ref.watch
+  title: A payment to a listed counterparty
+  severity: high
+  on: payment
+  when: watch_list.listed and not watch_list.stale and customer_profile.band in ["medium", "high"]
+  action: alert
+  score: 30
+  reason: {en: "listed: {watch_list.reason}", zh: "名单 {watch_list.reason}"}
+  tests:
+  - {name: watched, given: {watch_list.listed: true, watch_list.stale: false, customer_profile.band: high}, expect: {match: true}}
+  - {name: watched but calm, given: {watch_list.listed: true, watch_list.stale: false, customer_profile.band: low}, expect: {match: false}}
+"""
+
+
 def sample_files() -> dict[str, bytes]:
     """Return the files by path; change a copy to see what a change does."""
     texts = {
         "schema.yaml": SCHEMA,
+        "reference.yaml": REFERENCE,
         "features.yaml": FEATURES,
         "lists.yaml": LISTS,
         "typologies.yaml": TYPOLOGIES,
         "rulesets/card.yaml": CARD,
         "rulesets/payment.yaml": PAYMENT,
+        "rulesets/profile.yaml": PROFILE,
     }
     return {path: text.encode() for path, text in texts.items()}
 

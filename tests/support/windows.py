@@ -74,7 +74,8 @@ def feature_set(
             outputs.append(Slot(f"{item.name}.{name}", kind, form, Source.FEATURE, column))  # type: ignore[arg-type]
             column += kind.width
         features.append(replace(item, outputs=tuple(outputs)))
-    return FeatureSet(time, tuple(features), column, filters=("",) * filters, hash="features")
+    names = tuple(f"filter {i}" for i in range(filters))
+    return FeatureSet(time, tuple(features), column, filters=names, hash="features")
 
 
 @lru_cache(maxsize=20_000)

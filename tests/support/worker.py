@@ -23,6 +23,8 @@ from fraudstream.models.linear import LinearModel, load_model
 from fraudstream.rules.bundle import Bundle
 from fraudstream.rules.compiler.compile import compile_archive
 from fraudstream.stream.control_store import find_content
+from fraudstream.stream.enrichment.bound import TableVersion
+from fraudstream.stream.enrichment.chain import Assembly
 from fraudstream.stream.envelope import Record
 from fraudstream.stream.journal import Journal, read_journal
 from fraudstream.stream.localkafka.client import quiet
@@ -228,10 +230,11 @@ class Reference(NamedTuple):
 
 
 class Published:
-    """Bundles and models by version, from the control topic."""
+    """Bundles, models and reference tables by version, from the control topic."""
 
     def __init__(self, records: Iterable[Kept]) -> None:
         self._records = {r.key: r.value for r in records if r.key is not None and r.value is not None}
+        self._tables: dict[str, TableVersion] = {}
 
     def bundle(self, version: str) -> Bundle:
         """Compile a bundle."""
@@ -240,6 +243,13 @@ class Published:
     def model(self, version: str) -> LinearModel | None:
         """Load a model."""
         return None if version == NO_MODEL else load_model(find_content(self._records, "model", version))
+
+    def table(self, version: str) -> TableVersion:
+        """Put the content of a reference table together."""
+        assembly = Assembly(version, self._tables)
+        while assembly.wanted:
+            assembly.add(find_content(self._records, "table", assembly.wanted))
+        return assembly.result()
 
 
 def reference(site: Site, partition: int, batch: int = 997) -> Reference:

@@ -108,6 +108,7 @@ def _long(*values: object) -> object:
         ("snapshot", ["--scale", "0.001"], ["Snapshot of 1,000 accounts", "Sizes"]),
         ("curves", ["--scale", "0.0001", "--curve", "keys"], ["Cost against keys"]),
         _long("windows", ["--scale", "0.002", "--profile"], ["Windows of W1a", "Parts of W1a, each alone"]),
+        _long("curves", ["--scale", "0.01", "--curve", "rules", "history"], ["Cost against rules"]),
         _long("memory", ["--scale", "0.001", "--banks", "1"], ["One key", "Whole banks"]),
     ],
 )

@@ -28,6 +28,12 @@ NAMES_OF_THE_CONTRACT = {
     "history_seconds": ("partition",),
     "rule_evaluations_total": ("rule",),
     "amount_minor_total": ("decision",),
+    "reference_info": ("table", "version"),
+    "reference_rows": ("table",),
+    "reference_age_seconds": ("table",),
+    "reference_bytes": ("table",),
+    "reference_joins_total": ("table", "outcome"),
+    "reference_bad_records_total": ("table",),
 }
 
 

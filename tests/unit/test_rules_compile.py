@@ -172,11 +172,12 @@ def test_rules_are_ordered_and_gated(sample: Bundle) -> None:
         "pay.charity",
         "pay.large_for_account",
         "pay.shadow_model",
+        "ref.watch",
     ]
-    assert [rule.index for rule in sample.rules] == [0, 1, 2, 3, 4]
+    assert [rule.index for rule in sample.rules] == [0, 1, 2, 3, 4, 5]
     gates = [rule.gate for rule in sample.rules]
-    assert gates == [5, 6, 7, 7, 7]
-    assert sample.program.outputs == 8
+    assert gates == [6, 7, 8, 8, 8, 8]
+    assert sample.program.outputs == 9
     rule = sample.rules[1]
     assert (rule.severity, rule.mode, rule.action) == (Severity.HIGH, Mode.LIVE, Action.BLOCK)
     assert (rule.score, rule.priority, rule.owner) == (60, 100, "cards@bank.example")

@@ -34,22 +34,24 @@ def test_the_sample_has_no_finding() -> None:
 
 
 def test_all_errors_of_all_files_come_in_one_run() -> None:
-    """Mistakes in six files are reported together, sorted by file and line."""
+    """Mistakes in eight files are reported together, sorted by file and line."""
     files = sample_files()
     for path, old, new in (
         ("schema.yaml", "type: country}", "type: contry}"),
+        ("reference.yaml", "type: bool}", "type: boolean}"),
         ("features.yaml", "window: 10m, where", "window: 10 m, where"),
         ("lists.yaml", "KP", "Korea"),
         ("typologies.yaml", "combine: sum", "combine: summ"),
         ("rulesets/card.yaml", "severity: medium", "severity: middle"),
         ("rulesets/payment.yaml", "score: 45", "score: 450"),
+        ("rulesets/profile.yaml", "score: 30", "score: 300"),
     ):
         files[path] = files[path].replace(old.encode(), new.encode(), 1)
     found = compile_sources(files).errors
     places = [(item.span.file, item.span.line) for item in found]
     assert {file for file, _ in places} == set(files)
     assert places == sorted(places)
-    assert len(found) == 6
+    assert len(found) == 8
 
 
 def test_one_cause_is_told_once() -> None:

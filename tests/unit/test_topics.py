@@ -145,3 +145,25 @@ def test_a_missing_topic_is_found_with_the_command_that_makes_it() -> None:
 def test_one_broker_is_not_blamed_for_one_replica() -> None:
     """On a developer's single node there is nothing to replicate to."""
     assert judge(created(2, 1, 1), NAMES, "b:9092") == []
+
+
+@pytest.mark.parametrize(
+    ("now", "wrong"),
+    [
+        ({"in_sync": 2}, "2 of 3 replicas in sync: less safe than it should be"),
+        ({"in_sync": 1}, "1 replicas in sync, min.insync.replicas=2: nothing can be written"),
+        (
+            {"leaderless": (1, 4), "in_sync": 0},
+            "no leader for partitions 1, 4: they can't be read or written",
+        ),
+    ],
+)
+def test_brokers_that_are_away_are_seen_on_the_topic(now: dict[str, object], wrong: str) -> None:
+    """One finding, the worst; with all brokers in sync there is none."""
+    cluster = created()
+    away = {name: replace(topic, in_sync=3) for name, topic in cluster.topics.items()}
+    assert judge(replace(cluster, topics=away), NAMES, "b:9092") == []
+    away[NAMES.journal] = replace(away[NAMES.journal], **now)  # type: ignore[arg-type]
+    found = judge(replace(cluster, topics=away), NAMES, "b:9092")
+    assert [(finding.topic, finding.wrong) for finding in found] == [(NAMES.journal, wrong)]
+    assert "kafka-topics.sh --describe" in found[0].remedy
