@@ -469,6 +469,7 @@ class Pipeline:
             model: champion to go on with.
             live: decisions count.
             checked: the digest was compared with the data before.
+            enrichment: the reference tables in force; None: none.
 
         Raises:
             SnapshotError: the bytes are damaged, or of another format.

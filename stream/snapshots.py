@@ -16,17 +16,17 @@ Names sort by offset, then by age: ``<next_offset>-<epoch>-<number>.snapshot``.
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from fraudstream.stream.journal import BUILT, InForce, Mode
+from fraudstream.stream.windows.snapshot import DIGEST_BYTES, padded
 
 MAGIC = b"FSSNAP02"
 SUFFIX = ".snapshot"
@@ -85,7 +85,7 @@ class Snapshot:
     path: Path
     header: Header
     state: memoryview
-    """What ``Pipeline.snapshot()`` returns; its digest was compared. Pages of the file, copied when written."""
+    """What ``Pipeline.snapshot()`` returns; its digest was compared. A private map of the file."""
 
 
 class SnapshotFile:
@@ -103,7 +103,7 @@ class SnapshotFile:
         self._file = path.open("wb")
         self._file.write(head)
 
-    def write(self, part: bytes | NDArray[np.int64]) -> None:
+    def write(self, part: bytes | memoryview) -> None:
         """Append some of the state."""
         view = memoryview(part).cast("B")
         self._state.update(view)

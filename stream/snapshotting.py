@@ -163,7 +163,7 @@ class Snapshotter:
                 part = copy.take()
                 if part is not None:
                     # Two threads never meet in one half of the buffer; the loop goes on with the other.
-                    await asyncio.to_thread(file.write, part)
+                    await asyncio.to_thread(file.write, part.data)
                     copy.give_back()
                     self._tell()
                 elif copy.ended:

@@ -194,7 +194,6 @@ def restore_key(m, p, words, source, whole):  # type: ignore[no-untyped-def]
     kind, kept = words[source + X_KIND] & _LOW32, words[source + X_EVENTS]
     q = at.P_RECORDS + kind * at.KIND
     size_class = size_class_of(kept)
-    capacity = at.CAPACITY_MIN << size_class
     header = add_key(m, kind, words[source + X_LOW], words[source + X_HIGH])
     base = take_segment(m, p, q, kind, size_class) if header >= 0 else np.int64(-1)
     if base < 0:

@@ -8,6 +8,7 @@ from numba import njit
 from fraudstream.stream.windows import layout as at
 from fraudstream.stream.windows.kernel_bits import mix31, pointer, prefetch
 from fraudstream.stream.windows.kernel_export import (
+    EXPORT,
     X_EVENTS,
     X_HIGH,
     X_KIND,
@@ -15,7 +16,6 @@ from fraudstream.stream.windows.kernel_export import (
     X_LOW,
     X_PANES,
     X_WORDS,
-    EXPORT,
     restore_events,
     restore_key,
     summarise,

@@ -24,8 +24,8 @@ from fraudstream.stream.wire.types import Batch
 __all__ = ["Admission", "FeatureMatrix", "SnapshotError", "WindowStore"]
 
 RESERVED_WORDS = 1 << 34
-"""128 GiB of address space: a quarter for 536 million keys, two eighths for the index, a sixteenth for copies,
-the rest for events."""
+"""128 GiB of address space: a quarter for 536 million keys, two eighths for the index, a sixteenth for
+copies, the rest for events."""
 INDEX_MIN = 1 << 12
 
 
@@ -242,9 +242,7 @@ class WindowStore:
                 "warming": orjson.loads(self._warming()),
             }
         )
-        self._copy = Copy(
-            before + head, self._memory, self._plan.table, self._dedup.words, self.watermark_ms
-        )
+        self._copy = Copy(before + head, self._memory, self._plan.table, self._dedup.words, self.watermark_ms)
         return self._copy
 
     def snapshot(self) -> bytes:
