@@ -22,7 +22,7 @@ from fraudstream.stream.windows.copying import Copy
 from fraudstream.stream.windows.store import WindowStore
 from fraudstream.stream.wire.types import Batch
 
-QUIET_SLICES = 1_000
+QUIET_SLICES = 300
 """Slices timed without a snapshot, for comparison."""
 
 
