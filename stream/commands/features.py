@@ -16,6 +16,7 @@ from fraudstream.rules.compiler.lineage import Entry, catalogue
 from fraudstream.rules.compiler.shape import duration_text
 from fraudstream.rules.compiler.source import render_all
 from fraudstream.rules.compiler.suggest import suggest
+from fraudstream.stream.commands import worker
 from fraudstream.stream.errors import BadUse, Exit
 from fraudstream.stream.progress import Progress
 from fraudstream.stream.shipped import default_rules, named_model, read_rules
@@ -35,6 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show.add_argument("name", metavar="NAME")
     show.add_argument("directory", nargs="?", type=Path, metavar="DIR", help="default: rules/")
     show.set_defaults(does=_show)
+    fill = actions.add_parser(
+        "backfill", help="run the worker so that features that are warming are filled from the input"
+    )
+    fill.add_argument("--shadow", action="store_true", help="see `fraudstream worker`")
+    fill.add_argument("--accept-short-history", action="store_true", help="see `fraudstream worker`")
+    fill.set_defaults(does=_backfill)
     for action in (listing, show):
         action.add_argument("--model", metavar="F", help="model file, or none (default: the shipped model)")
         action.add_argument("--json", action="store_true", help="as JSON")
@@ -45,7 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "examples:\n"
         "  fraudstream features list rules/ --dead\n"
         "  fraudstream features list rules/ --measure --json\n"
-        "  fraudstream features show account.sent_count_1h"
+        "  fraudstream features show account.sent_count_1h\n"
+        "  fraudstream features backfill      (instead of `fraudstream worker`, once)"
     )
 
 
@@ -53,6 +61,13 @@ def run(args: argparse.Namespace) -> int:
     """Do one action."""
     does: Callable[[argparse.Namespace], int] = args.does
     return does(args)
+
+
+def _backfill(args: argparse.Namespace) -> int:
+    """Run the worker: it builds the state anew from the oldest input record, then goes on deciding."""
+    return worker.run(
+        argparse.Namespace(shadow=args.shadow, accept_short_history=args.accept_short_history, backfill=True)
+    )
 
 
 class _Catalogue:

@@ -28,6 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="let a change of schema or features build the state from less input than before",
     )
+    parser.add_argument(
+        "--backfill",
+        action="store_true",
+        help="fill features that are warming from the input: build the state anew from the oldest record",
+    )
     parser.epilog = (
         "example: FRAUDSTREAM_BROKER=kafka:9092 FRAUDSTREAM_START=earliest fraudstream worker\n\n"
         "Settings are FRAUDSTREAM_* variables. Exit codes: 0 stopped cleanly, 75 start me again, 77 not "
@@ -45,14 +50,15 @@ def run(args: argparse.Namespace) -> int:
     )
     for name in ("faust", "mode", "aiokafka"):
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.root.level))
-    asyncio.run(serve(settings, shadow=args.shadow, accept_short_history=args.accept_short_history))
+    options = {name: getattr(args, name) for name in ("shadow", "accept_short_history", "backfill")}
+    asyncio.run(serve(settings, **options))
     return Exit.OK
 
 
-async def serve(settings: Settings, *, shadow: bool = False, accept_short_history: bool = False) -> None:
-    """Run one worker in this loop until it is told to stop.
+async def serve(settings: Settings, **options: bool) -> None:
+    """Run one worker in this loop until it is told to stop; ``options`` are those of :class:`Worker`.
 
     Raises:
         FraudstreamError: why it ended otherwise.
     """
-    await Worker(create_app(settings), shadow=shadow, accept_short_history=accept_short_history).run()
+    await Worker(create_app(settings), **options).run()

@@ -95,6 +95,11 @@ class Accumulator:
         return FOREVER in self.spans
 
     @property
+    def is_counted(self) -> bool:
+        """Whether some feature asks how many events there are."""
+        return any(item.min_count for items in self.spans.values() for item, _ in items)
+
+    @property
     def has_positions(self) -> bool:
         """Whether some feature needs the first or the last event."""
         return bool(self.aggregates & (POINTS | SINCE))

@@ -28,7 +28,8 @@ def values(  # type: ignore[no-untyped-def]
     inside = enters(m, p, a, event)
     current = m[event + p[a + at.A_COLUMN]]
     oldest = m[borders + p[spans + (span_count - 1) * at.SPAN]]
-    listed = head - oldest > p[at.P_SCAN] and capacity >= p[at.P_LARGE] and head == hi
+    listed = capacity >= p[at.P_LARGE] and head == hi and head > oldest
+    counts = p[a + at.A_MODE] == at.COUNTED
     # The different values so far: of the list from ``right`` on, or ``length`` of them at ``known``.
     known, length, stride, has_current = m[at.C_SCRATCH] + p[at.P_SCRATCH_SEEN], np.int64(0), 1, False
     place, listed_length, right, current_place = np.int64(0), np.int64(0), np.int64(0), np.int64(-1)
@@ -44,7 +45,8 @@ def values(  # type: ignore[no-untyped-def]
         begin = m[borders + p[s]]
         bound = m[borders + 2 * p[q + at.K_WINDOW_COUNT] + p[s]]
         if listed:
-            n += count_between(m, p, flags, shift, prefix, width, begin, end)
+            if counts:
+                n += count_between(m, p, flags, shift, prefix, width, begin, end)
             left = np.int64(-1)
             while right - left > 1:
                 middle = (left + right) >> 1

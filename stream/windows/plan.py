@@ -210,7 +210,7 @@ def _records(table: _Table, kind: Kind, schema: Schema) -> list[list[int]]:
         record[at.A_COLUMN] = 0 if acc.column is None else first_column + kind.columns[acc.column]
         record[at.A_SPANS], record[at.A_SPAN_COUNT] = table.add(spans), len(acc.spans)
         record[at.A_PREFIX], record[at.A_LEVEL] = prefix, level
-        record[at.A_MODE] = acc.mode if acc.kind_class == at.CLASS_BANK else 0
+        record[at.A_MODE] = acc.mode if acc.kind_class == at.CLASS_BANK else at.COUNTED * acc.is_counted
         record[at.A_WIDTH], record[at.A_VECTORS] = acc.width, acc.prefix_words // acc.width
         record[at.A_LANES] = table.add(
             lanes + [_NO_FLAG] * (at.LANES - len(lanes)) + always + [0] * (at.LANES - len(always))

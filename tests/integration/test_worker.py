@@ -70,13 +70,70 @@ def test_a_valid_change_is_in_force_within_three_seconds_and_a_broken_one_is_ref
     broken = site.rules / "rulesets" / "account.yaml"
     broken.write_text(broken.read_text().replace("account.count_1h >= 2", "account.cuont_1h >= 3"))
     worker.wait_for(lambda: "did you mean" in worker.text or "account.cuont_1h" in worker.text, "the refusal")
-    write_rules(site.rules, 2, MAX_FEATURE)
+    write_rules(site.rules, 2)
+    features = site.rules / "features.yaml"
+    features.write_text(features.read_text().replace("allowed_lateness: 1h", "allowed_lateness: 2h"))
     worker.wait_for(lambda: "needs a restart" in worker.text, "the other refusal")
     feed.send(records[800:])
     worker.wait_decided(len(records))
     assert worker.stop() == 0
     same_as_reference(site)
     assert [version.from_offset for version in site.journal(0).versions] == [0, 400]
+
+
+MAX_RULE = """\
+apiVersion: fraudstream/v1
+kind: RuleSet
+defaults: {owner: tests@bank.example, timezone: Asia/Shanghai}
+rules:
+  - id: account.large
+    title: a large payment in the last hour
+    on: [payment, card_auth]
+    when: account.max_1h > 100
+    severity: high
+    action: block
+    reason: {en: "{account.max_1h:money} in the last hour", zh: "一小时内 {account.max_1h:money}"}
+    tests:
+      - {name: fires, given: {account.max_1h: 101}, expect: {match: true}}
+      - {name: small, given: {account.max_1h: 100}, expect: {match: false}}
+"""
+
+
+def test_a_feature_added_live_warms_and_is_filled_from_the_log_when_told(
+    topics: Topics, tmp_path: Path
+) -> None:
+    """What was known goes on at a journaled offset; a kill, a restart and a back-fill repeat the same bytes."""
+    site = make(topics, tmp_path, snapshot_records="300")
+    feed, records = Feed(site), traffic(1_600, 17)
+    worker = site.start()
+    feed.send(records[:400])
+    worker.wait_decided(400)
+    (site.rules / "rulesets" / "large.yaml").write_text(MAX_RULE)
+    write_rules(site.rules, 4, MAX_FEATURE)
+    worker.wait_for(lambda: len(site.journal(0).versions) == 2, "the change")
+    feed.send(records[400:800])
+    worker.wait_decided(800)
+    worker.kill()
+    feed.send(records[800:1_000])
+    worker = site.start()
+    worker.wait_decided(1_000)
+    assert worker.stop() == 0
+    assert site.journal(0).in_force(1_000).state == "carried"
+    worker = site.start("--backfill")
+    worker.wait_for(lambda: "building the state from 0 to 1000" in worker.text, "the back-fill")
+    feed.send(records[1_000:])
+    worker.wait_decided(len(records))
+    assert worker.stop() == 0
+    versions = site.journal(0).versions
+    assert [(one.from_offset, one.changes.get("state")) for one in versions] == [
+        (0, None),
+        (400, "carried"),
+        (1_000, "built"),
+    ]
+    same_as_reference(site)
+    decided = effective(site, 0)
+    large = [offset for offset, value in sorted(decided.items()) if b"account.large" in value]
+    assert min(large) >= 400
 
 
 def test_other_features_at_a_restart_rebuild_the_state_from_the_log(topics: Topics, tmp_path: Path) -> None:
