@@ -479,7 +479,7 @@ class Partition:
             await self._rebuild(version, bundle, model)
         else:
             if other:
-                await self._snapshots.finish()
+                await self._snapshots.give_up_copying()
             tables = await self._enrichment(version, bundle, model)
             self._pipeline.switch(bundle, model, live=version.mode == "live", enrichment=tables)
         self._running = version

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -67,7 +68,7 @@ class Snapshotter:
         self._decisions = decisions
         self._emission = emission
         self._start = start
-        self._newest_offset = newest_offset
+        self._newest_offset = self._offset_before = newest_offset
         self._begun_s = time.monotonic()
         self._task: asyncio.Task[None] | None = None
         self._copy: Copy | None = None
@@ -96,6 +97,7 @@ class Snapshotter:
         """Fix the state at a processed offset, between two pieces; :meth:`step` goes on with it."""
         header = self._header(running, offset, last, pipeline.store.watermark_ms)
         copy = self._copy = pipeline.begin_snapshot()
+        self._offset_before = self._newest_offset
         self._newest_offset, self._begun_s = offset, time.monotonic()
         self._task = asyncio.create_task(self._write(header, copy), name=f"snapshot-{self._number}")
         self._task.add_done_callback(self._done)
@@ -127,6 +129,12 @@ class Snapshotter:
                 await asyncio.sleep(0)
             elif not self._task.done():
                 await self._progress.wait()
+
+    async def give_up_copying(self) -> None:
+        """Drop the snapshot under way if it still needs the state; the next one is due at once."""
+        if self._copy is not None and not self._copy.ended and not self._copy.closed:
+            await self.cancel()
+            self._newest_offset, self._begun_s = self._offset_before, -math.inf
 
     async def cancel(self) -> None:
         """Drop the snapshot under way, if any."""
