@@ -27,6 +27,7 @@ D_FIRST = 7  # time of the first admitted event
 D_LATENESS = 8
 D_SKEW = 9
 D_DEDUP = 10
+D_HOLD = 11  # first entry that a snapshot under way has still to copy; FOREVER: none
 DEDUP_CONTROL = 16
 EXPIRE_PER_ROW = 4
 """Old entries that a row may let go, so that no batch pays for a whole day."""
@@ -146,7 +147,7 @@ def expire(d, steps):  # type: ignore[no-untyped-def]
     """Let up to ``steps`` entries leave the old end of the ring."""
     horizon = d[D_WATERMARK] - d[D_DEDUP]
     index, mask = d[D_INDEX], d[D_INDEX_MASK]
-    while steps > 0 and d[D_TAIL] < d[D_NEXT]:
+    while steps > 0 and d[D_TAIL] < min(d[D_NEXT], d[D_HOLD]):
         sequence = d[D_TAIL]
         entry = entry_at(d, sequence)
         if d[entry + E_TIME] >= horizon:

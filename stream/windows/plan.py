@@ -103,7 +103,7 @@ def compile_features(features: FeatureSet, schema: Schema) -> Plan:
     head[at.P_SCRATCH_BORDERS], head[at.P_SCRATCH_BANK], head[at.P_SCRATCH_SEEN] = borders, bank, seen
     head[at.P_SCRATCH_WORDS] = seen + max((kind.list_max for kind in kinds), default=0)
     head[at.P_LARGE], head[at.P_SCAN] = at.CAPACITY_LARGE, at.SCAN_MAX
-    head[at.P_FOLD], head[at.P_GAIN] = at.FOLD_MIN, at.PANE_GAIN
+    head[at.P_FOLD], head[at.P_GAIN], head[at.P_LENT] = at.FOLD_MIN, at.PANE_GAIN, at.LENT_MIN
     table.words[: at.P_RECORDS] = head
     return Plan(
         table=np.array(table.words, np.int64),
