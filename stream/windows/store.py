@@ -154,6 +154,14 @@ class WindowStore:
             self.warming.hide(self._features, admission.as_of_ms, result.value, result.state)
         return result
 
+    def compute(self, features: FeatureSet, read: frozenset[str] | None) -> None:
+        """Compute only some features from now on, None: all; the others are missing in the matrix.
+
+        ``features`` are the store's definitions, whatever their names. What is kept does not change.
+        """
+        self._features = features
+        self._plan = compile_features(features, self._schema, read)
+
     def redefined(self, features: FeatureSet) -> WindowStore:
         """Return the store under other definitions; this one is of no use afterwards.
 
