@@ -333,13 +333,23 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class Effect:
+    """A part of a rule's matches with its points."""
+
+    output: int
+    """Of ``Bundle.program``."""
+    score: int
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """One evaluated rule, live or shadow."""
 
     id: str
     title: str
     index: int
-    """Output of the whole condition in ``Bundle.program``: event type, effective interval and ``when``."""
+    """Output of the whole condition in ``Bundle.program``: event type, effective interval, ``when`` and
+    exceptions."""
     gate: int
     """Output of event type and effective interval alone: on how many rows the rule was evaluated."""
     severity: Severity
@@ -347,6 +357,7 @@ class Rule:
     action: Action
     never_override: bool
     score: int
+    """With score bands: the highest."""
     priority: int
     typology: int
     """Index into ``Bundle.typologies``; -1: none."""
@@ -356,6 +367,15 @@ class Rule:
     """Language -> pieces."""
     reads: tuple[Slot, ...]
     """Every name the rule reads, for alerts' evidence and `rules explain`."""
+    before: int = -1
+    """Output of the whole condition without exceptions; -1: there are none."""
+    bands: tuple[Effect, ...] = ()
+    """Where the points depend on the row: disjoint outputs that make up ``index``."""
+
+    @property
+    def effects(self) -> tuple[Effect, ...]:
+        """Return the disjoint outputs on which the rule acts, with its points there."""
+        return self.bands or (Effect(self.index, self.score),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,7 +383,7 @@ class Typology:
     """A group of rules whose scores add up to a decision."""
 
     id: str
-    combine: Literal["sum", "max"]
+    combine: Literal["sum", "max", "noisy_or"]
     alert_at: int | None
     block_at: int | None
 

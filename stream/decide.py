@@ -14,14 +14,17 @@ A row that a pass rule decided gives its matched pass rules as reasons, whatever
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudstream.rules.bundle import Action, Bundle, Mode, Rule, Severity
+from fraudstream.rules.bundle import Action, Bundle, Mode, Rule, Severity, Typology
 from fraudstream.stream.kernel_decide import (
+    COMBINES,
     KIND_ALERT,
     KIND_BLOCK,
     KIND_NEVER_OVERRIDE,
@@ -51,7 +54,8 @@ class DecidePlan:
 
     bundle: Bundle
     live: tuple[Rule, ...]
-    """Live rules in id order; the kernel's matches are positions in it."""
+    """Live rules in id order, one with score bands once for each band with the band's score; the kernel's
+    matches are positions in it."""
     rules: I64
     typologies: I64
     bands: I64
@@ -59,14 +63,24 @@ class DecidePlan:
     """[R] program output of each evaluated rule, shadow ones included."""
     gates: I64
     """[R] output of its event type and effective interval."""
+    before: I64
+    """[R] output without exceptions, its output where it has none."""
+    effects: I64
+    """[E, 3] position in the bundle's rules, output, points."""
 
 
 class RuleCounts(NamedTuple):
-    """How often each rule of ``Bundle.rules`` held, was unknown and was evaluated at all; int64 [R]."""
+    """What became of each rule of ``Bundle.rules``, shadow ones included; int64 [R], transactions."""
 
     true: I64
+    """It held."""
     unknown: I64
     evaluated: I64
+    """Its event type and effective interval applied."""
+    excepted: I64
+    """An exception turned its match off."""
+    points: I64
+    """Sum of the scores of its matches."""
 
 
 class Decided(NamedTuple):
@@ -82,16 +96,28 @@ class Decided(NamedTuple):
 
 def compile_plan(bundle: Bundle) -> DecidePlan:
     """Write a bundle's tables for the kernel."""
-    live = tuple(rule for rule in bundle.rules if rule.mode is Mode.LIVE)
+    live = tuple(
+        replace(rule, index=effect.output, score=effect.score)
+        for rule in bundle.rules
+        if rule.mode is Mode.LIVE
+        for effect in rule.effects
+    )
     rules = np.array([(r.index, _kind(r), r.score, r.typology) for r in live], np.int64).reshape(-1, 4)
     typologies = np.array(
-        [(t.combine == "max", _threshold(t.alert_at), _threshold(t.block_at)) for t in bundle.typologies],
+        [
+            (COMBINES.index(t.combine), _threshold(t.alert_at), _threshold(t.block_at))
+            for t in bundle.typologies
+        ],
         np.int64,
     ).reshape(-1, 3)
     bands = np.array([(b.at_micro, b.action) for b in bundle.policy.model_bands], np.int64).reshape(-1, 2)
     outputs = np.array([rule.index for rule in bundle.rules], np.int64)
     gates = np.array([rule.gate for rule in bundle.rules], np.int64)
-    return DecidePlan(bundle, live, rules, typologies, bands, outputs, gates)
+    before = np.array([r.index if r.before < 0 else r.before for r in bundle.rules], np.int64)
+    effects = np.array(
+        [(at, e.output, e.score) for at, rule in enumerate(bundle.rules) for e in rule.effects], np.int64
+    ).reshape(-1, 3)
+    return DecidePlan(bundle, live, rules, typologies, bands, outputs, gates, before, effects)
 
 
 def decide(
@@ -182,7 +208,7 @@ def _typology_reasons(plan: DecidePlan, rules: Sequence[Rule]) -> list[_Ranked]:
         typology = plan.bundle.typologies[at]
         members = [rule for rule in rules if rule.typology == at]
         scores = [rule.score for rule in members]
-        total = min(sum(scores), 100) if typology.combine == "sum" else max(scores)
+        total = _total(typology, scores)
         if typology.block_at is not None and total >= typology.block_at:
             action = Action.BLOCK
         elif typology.alert_at is not None and total >= typology.alert_at:
@@ -195,10 +221,22 @@ def _typology_reasons(plan: DecidePlan, rules: Sequence[Rule]) -> list[_Ranked]:
     return found
 
 
+def _total(typology: Typology, scores: Sequence[int]) -> int:
+    """Return what the kernel gave."""
+    if typology.combine == "sum":
+        return min(sum(scores), 100)
+    if typology.combine == "max":
+        return max(scores)
+    return round(100 - 100 * prod((Fraction(100 - score, 100) for score in scores), start=Fraction(1)))
+
+
 def _count(plan: DecidePlan, true: U64, unknown: U64, active: U64) -> RuleCounts:
     ones = np.bitwise_count(true & active).sum(axis=1, dtype=np.int64)
     maybe = np.bitwise_count(unknown & active).sum(axis=1, dtype=np.int64)
-    return RuleCounts(ones[plan.outputs], maybe[plan.outputs], ones[plan.gates])
+    matches = ones[plan.outputs]
+    points = np.zeros(len(matches), np.int64)
+    np.add.at(points, plan.effects[:, 0], ones[plan.effects[:, 1]] * plan.effects[:, 2])
+    return RuleCounts(matches, maybe[plan.outputs], ones[plan.gates], ones[plan.before] - matches, points)
 
 
 def _kind(rule: Rule) -> int:

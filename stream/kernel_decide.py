@@ -2,8 +2,9 @@
 
 Layout of the plan's tables (int64, C-contiguous), written by :mod:`fraudstream.stream.decide`::
 
-    rules      [L, 4]  output of the program, kind (below), score, typology (-1: none); id order
-    typologies [T, 3]  combine (0 sum, 1 max), alert_at, block_at; NEVER where there is none
+    rules      [L, 4]  output of the program, kind (below), score, typology (-1: none); id order, a rule
+                       with several scores in neighbouring rows of which at most one matches
+    typologies [T, 3]  combine (0 sum, 1 max, 2 noisy_or), alert_at, block_at; NEVER where there is none
     bands      [B, 2]  millionths from which it holds, action (2 alert, 3 block); strongest first
 """
 
@@ -16,6 +17,11 @@ KIND_NONE, KIND_PASS, KIND_ALERT, KIND_BLOCK, KIND_NEVER_OVERRIDE = 0, 1, 2, 3, 
 
 NEVER = 1 << 30
 """A threshold that no total reaches: totals end at 100."""
+
+COMBINES = ("sum", "max", "noisy_or")
+"""By the plan's code."""
+NOISY_FACTORS = 600
+"""0.99 ** 528 is below 0.005: from there on, every further score leaves the total at 100."""
 
 # Position of a word's lowest set bit by multiplication (Leiserson, Prokop, Randall 1998).
 _DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
@@ -84,6 +90,52 @@ def collect_matches(true, active, rules, n):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def noisy_or(scores, count, digits):  # type: ignore[no-untyped-def]
+    """Return 100 - 100 * prod(1 - score / 100), half to even, exactly.
+
+    The product of the ``100 - score`` stands in ``digits`` to the base 100, lowest first: with k factors its
+    k-th digit is the whole part of what is left of 100, the digits below it are the fraction.
+
+    Args:
+        scores: int64 [>= count], 0 to 100.
+        count: how many of them count.
+        digits: int64 [NOISY_FACTORS], working memory.
+    """
+    size = 0
+    for i in range(count):
+        factor = 100 - scores[i]
+        if factor == 0:
+            return 100
+        if factor == 100:
+            continue
+        if size == 0:
+            digits[0] = factor
+            size = 1
+            continue
+        carry = 0
+        for j in range(size):
+            carry += digits[j] * factor
+            digits[j] = carry % 100
+            carry //= 100
+        digits[size] = carry
+        size += 1
+        if carry == 0 and digits[size - 2] < 50:
+            return 100
+    if size == 0:
+        return 0
+    whole = digits[size - 1]
+    half = 0
+    if size > 1:
+        half = digits[size - 2] - 50
+        for j in range(size - 2):
+            if half == 0 and digits[j] > 0:
+                half = 1
+    if half > 0 or (half == 0 and size > 1 and whole % 2 == 1):
+        whole += 1
+    return 100 - whole
+
+
+@njit(cache=True, nogil=True)
 def decide_rows(begin, matched, active, champion, rules, typologies, bands, decision, score, allowed):  # type: ignore[no-untyped-def]
     """Decide every active row.
 
@@ -100,6 +152,8 @@ def decide_rows(begin, matched, active, champion, rules, typologies, bands, deci
         allowed: uint8 [n], written: 1 where a pass rule made the decision.
     """
     total = np.zeros(len(typologies), np.int64)
+    scores = np.zeros(len(rules), np.int64)
+    digits = np.zeros(NOISY_FACTORS, np.int64)
     for row in range(len(champion)):
         if (active[row // 64] >> np.uint64(row % 64)) & _ONE == _ZERO:
             decision[row] = score[row] = allowed[row] = 0
@@ -122,12 +176,21 @@ def decide_rows(begin, matched, active, champion, rules, typologies, bands, deci
                     highest = max(highest, min(rules[at, 2], 100))
                 elif typologies[typology, 0] == 0:
                     total[typology] = min(total[typology] + rules[at, 2], 100)
-                else:
+                elif typologies[typology, 0] == 1:
                     total[typology] = max(total[typology], rules[at, 2])
+                else:
+                    total[typology] = -1
             # A typology is reached by its matched rules only: without one, `alert_at: 0` holds for nobody.
             for i in range(begin[row], begin[row + 1]):
                 typology = rules[matched[i], 3]
                 if typology >= 0:
+                    if total[typology] < 0:
+                        count = 0
+                        for j in range(i, begin[row + 1]):
+                            if rules[matched[j], 3] == typology:
+                                scores[count] = rules[matched[j], 2]
+                                count += 1
+                        total[typology] = noisy_or(scores, count, digits)
                     highest = max(highest, total[typology])
                     if total[typology] >= typologies[typology, 2]:
                         strength = 2

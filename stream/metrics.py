@@ -79,7 +79,7 @@ STEP = Label("step", STEPS)
 CODE = Label("code", REJECTION_CODES)
 FLAG = Label("flag", FLAG_NAMES)
 CAUSE = Label("cause", MISSING_CAUSES)
-OUTCOME = Label("outcome", ("true", "unknown"))
+OUTCOME = Label("outcome", ("true", "unknown", "excepted"))
 RESULT = Label("result", RELOAD_RESULTS)
 PARTITION = Label("partition", source="partitions assigned to this worker")
 RULE = Label("rule", source="rules of the bundle in force")
@@ -144,7 +144,8 @@ RULE_OUTCOMES = Metric(
     "rule_outcomes_total",
     Kind.COUNTER,
     "transactions",
-    "Transactions for which a rule matched (`true`) or lacked values to be answered (`unknown`).",
+    "Transactions for which a rule matched (`true`), lacked values to be answered (`unknown`), or would have "
+    "matched without its exceptions (`excepted`).",
     "Mostly `unknown`: the feed does not fill a field that the rule reads. Suddenly `true`: ask its owner.",
     (RULE, OUTCOME),
 )

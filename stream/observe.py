@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fraudstream.rules.bundle import Bundle
 from fraudstream.stream import metrics as m
+from fraudstream.stream.decide import RuleCounts
 from fraudstream.stream.metrics import Label, Metric, Metrics
 from fraudstream.stream.pipeline import Pipeline, Result
 
@@ -61,7 +62,7 @@ class Observer:
         self.refused: Refused | None = None
         """The last change of the rules that was not taken."""
         self._counts: Counter[tuple[Metric, tuple[str, ...]]] = Counter()
-        self._rules: dict[str, tuple[I64, I64, I64]] = {}
+        self._rules: dict[str, RuleCounts] = {}
         self._bundles: dict[str, Bundle] = {}
         self._steps: defaultdict[str, list[float]] = defaultdict(list)
         self._latency_ms: list[I64] = []
@@ -105,7 +106,7 @@ class Observer:
         rules = counts.rules
         if (sums := self._rules.get(bundle.hash)) is None:
             self._bundles[bundle.hash] = bundle
-            self._rules[bundle.hash] = (rules.true.copy(), rules.unknown.copy(), rules.evaluated.copy())
+            self._rules[bundle.hash] = RuleCounts(*(part.copy() for part in rules))
         else:
             for total, part in zip(sums, rules, strict=True):
                 np.add(total, part, out=total)
@@ -168,11 +169,13 @@ class Observer:
         for (metric, labels), value in self._counts.items():
             self.metrics.add(metric, value, *labels)
         self._counts.clear()
-        for version, (true, unknown, evaluated) in self._rules.items():
+        for version, counts in self._rules.items():
             for at, rule in enumerate(self._bundles[version].rules):
-                self.metrics.add(m.RULE_OUTCOMES, int(true[at]), rule.id, "true")
-                self.metrics.add(m.RULE_OUTCOMES, int(unknown[at]), rule.id, "unknown")
-                self.metrics.add(m.RULE_EVALUATIONS, int(evaluated[at]), rule.id)
+                self.metrics.add(m.RULE_OUTCOMES, int(counts.true[at]), rule.id, "true")
+                self.metrics.add(m.RULE_OUTCOMES, int(counts.unknown[at]), rule.id, "unknown")
+                if rule.before >= 0:
+                    self.metrics.add(m.RULE_OUTCOMES, int(counts.excepted[at]), rule.id, "excepted")
+                self.metrics.add(m.RULE_EVALUATIONS, int(counts.evaluated[at]), rule.id)
         self._rules.clear()
         self._bundles.clear()
         for step, seconds in self._steps.items():

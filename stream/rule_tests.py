@@ -44,12 +44,14 @@ def make_history_runner(
         }
         if not len(result.batch):
             return HistoryOutcome(match, "alert", 0, (("malformed", result.dead_letters[0].code),))
+        points = {rule.id: int(counts.points[at]) for at, rule in enumerate(bundle.rules)}
         outcome = result.outcome
         return HistoryOutcome(
             match,
             Decision(int(outcome.decision[0])).name.lower(),
             int(outcome.score[0]),
             tuple((str(code), str(text)) for code, text in outcome.reasons.get(0, ())),
+            points,
         )
 
     return run

@@ -18,12 +18,13 @@ timestamps, and reports the last decision. ``match`` has an entry for each rule 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fraudstream.rules.bundle import Action, Bundle, Slot, Source
+from fraudstream.rules.bundle import Action, Bundle, Effect, Slot, Source
 from fraudstream.rules.compiler.cases import Case
 from fraudstream.rules.compiler.compile import Compiled
 from fraudstream.rules.compiler.literals import words
@@ -53,6 +54,8 @@ class HistoryOutcome:
     """Of the decision, 0 to 1000."""
     reasons: tuple[tuple[str, str], ...] = ()
     """(code, text), strongest first."""
+    points: Mapping[str, int] = field(default_factory=dict)
+    """Rule id -> points that its match gave; a rule that is left out gives its highest."""
 
 
 HistoryRunner = Callable[[Sequence[tuple[int, bytes]]], HistoryOutcome]
@@ -86,11 +89,11 @@ def run_tests(compiled: Compiled, history_runner: HistoryRunner | None = None) -
     if bundle is None:
         raise ValueError("the rule files have errors; tests run only on a compiled bundle")
     pairs = [(rule, case) for rule in compiled.rules for case in rule.cases]
-    matches = _given_matches(bundle, compiled.rules, [pair for pair in pairs if pair[1].given is not None])
+    verdicts = _given_verdicts(bundle, compiled.rules, [pair for pair in pairs if pair[1].given is not None])
     out: list[TestResult] = []
     for rule, case in pairs:
         if case.given is not None:
-            problems = _judge_given(bundle, rule, case, matches[id(case)])
+            problems = _judge_given(bundle, rule, case, verdicts[id(case)])
             status: Status = "failed" if problems else "passed"
             out.append(TestResult(rule.id, case.name, status, case.place.span, "given", tuple(problems)))
         else:
@@ -98,31 +101,41 @@ def run_tests(compiled: Compiled, history_runner: HistoryRunner | None = None) -
     return out
 
 
-def _given_matches(
+def _given_verdicts(
     bundle: Bundle, rules: Sequence[DeclaredRule], pairs: Sequence[tuple[DeclaredRule, Case]]
-) -> dict[int, Match]:
-    """Run all ``given`` tests at once: each is one row."""
+) -> dict[int, tuple[Match, int]]:
+    """Run all ``given`` tests at once, each is one row; return match and points by the id of the case."""
     if not pairs:
         return {}
-    inputs = _inputs(bundle, [_values(bundle, case) for _, case in pairs])
+    inputs = inputs_of(bundle, [_values(bundle, case) for _, case in pairs])
     index = {rule.id: rule.index for rule in bundle.rules}
+    bands = {rule.id: rule.bands for rule in bundle.rules}
     resting: list[Checked] = []
     for rule in rules:
-        if rule.id not in index and rule.full is not None:
-            index[rule.id] = bundle.program.outputs + len(resting)
-            resting.append(rule.full)
+        if rule.id not in index and rule.outcome is not None:
+            index[rule.id] = at = bundle.program.outputs + len(resting)
+            resting.append(rule.outcome.full)
+            resting += [output for output, _ in rule.outcome.effects]
+            bands[rule.id] = tuple(
+                Effect(at + i, score) for i, (_, score) in enumerate(rule.outcome.effects, 1)
+            )
     true, unknown = bundle.program.bind(HASH_KEY).evaluate(inputs, len(pairs))
     if resting:
         more = compile_outputs(resting).bind(HASH_KEY).evaluate(inputs, len(pairs))
         true, unknown = np.concatenate([true, more[0]]), np.concatenate([unknown, more[1]])
-    out: dict[int, Match] = {}
+    out: dict[int, tuple[Match, int]] = {}
     for row, (rule, case) in enumerate(pairs):
-        output, word, bit = index[rule.id], row >> 6, row & 63
-        if int(true[output, word]) >> bit & 1:
-            out[id(case)] = "true"
+        output = index[rule.id]
+        if _bit(true, output, row):
+            points = [effect.score for effect in bands[rule.id] if _bit(true, effect.output, row)]
+            out[id(case)] = "true", sum(points) if bands[rule.id] else rule.score
         else:
-            out[id(case)] = "unknown" if int(unknown[output, word]) >> bit & 1 else "false"
+            out[id(case)] = "unknown" if _bit(unknown, output, row) else "false", 0
     return out
+
+
+def _bit(masks: NDArray[np.uint64], output: int, row: int) -> bool:
+    return bool(int(masks[output, row >> 6]) >> (row & 63) & 1)
 
 
 def _values(bundle: Bundle, case: Case) -> dict[Slot, Constant | None]:
@@ -137,7 +150,7 @@ def _values(bundle: Bundle, case: Case) -> dict[Slot, Constant | None]:
     return values
 
 
-def _inputs(bundle: Bundle, rows: Sequence[Mapping[Slot, Constant | None]]) -> Inputs:
+def inputs_of(bundle: Bundle, rows: Sequence[Mapping[Slot, Constant | None]]) -> Inputs:
     """Return a batch whose rows have the values given and nothing else."""
     ends = [slot.column + 2 for slot in bundle.slots.values() if slot.source is Source.FIELD]
     n, columns = len(rows), max(1, bundle.schema.words, *ends)
@@ -168,12 +181,11 @@ def _inputs(bundle: Bundle, rows: Sequence[Mapping[Slot, Constant | None]]) -> I
     )
 
 
-def _judge_given(bundle: Bundle, rule: DeclaredRule, case: Case, match: Match) -> list[str]:
+def _judge_given(bundle: Bundle, rule: DeclaredRule, case: Case, verdict: tuple[Match, int]) -> list[str]:
+    match, points = verdict
     matched = match == "true"
     values = _values(bundle, case)
-    problems = _judge(
-        case, match, rule.action.name.lower() if matched else "none", rule.score if matched else 0
-    )
+    problems = _judge(case, match, rule.action.name.lower() if matched else "none", points)
     if match == "unknown" and problems:
         absent = [slot.name for slot in rule.reads if values.get(slot) is None]
         problems[0] += f"; missing: {', '.join(absent)}" if absent else ""
@@ -220,7 +232,7 @@ def _run_history(rule: DeclaredRule, case: Case, runner: HistoryRunner | None) -
         action = "none" if outcome.decision == "pass" else outcome.decision
     else:
         action = outcome.decision
-    problems = _judge(case, match, action, rule.score if match == "true" else 0)
+    problems = _judge(case, match, action, outcome.points.get(rule.id, rule.score) if match == "true" else 0)
     if case.expect.reason is not None and match == "true":
         texts = [text for code, text in outcome.reasons if code == rule.id]
         problems += _judge_reason(case, texts[0] if texts else "")

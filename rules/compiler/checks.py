@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 from fraudstream.rules.bundle import Action, Agg, Mode, Source, Type
+from fraudstream.rules.compiler.bands import check_bands
 from fraudstream.rules.compiler.declared import Declared, Expression
-from fraudstream.rules.compiler.logic import check_duplicates, check_truth
+from fraudstream.rules.compiler.logic import check_duplicates, check_tables, check_truth
 from fraudstream.rules.compiler.nodes import (
     Arithmetic,
     Between,
@@ -24,7 +25,7 @@ from fraudstream.rules.compiler.nodes import (
 )
 from fraudstream.rules.compiler.reader import Findings, ScalarNode
 from fraudstream.rules.compiler.ruleset import DeclaredRule
-from fraudstream.rules.compiler.source import Span
+from fraudstream.rules.compiler.source import Span, quoted
 from fraudstream.rules.compiler.suggest import suggest
 from fraudstream.rules.compiler.terms import Scope
 
@@ -81,6 +82,20 @@ def check_effect(declared: Declared, findings: Findings) -> None:
             findings.warning(
                 rule.place, "no-effect", f"the rule `{rule.id}` has no action and no score", hint
             )
+
+
+def check_exceptions(declared: Declared, findings: Findings) -> None:
+    """Warn about exceptions that are over, and refuse none: they only stop to count."""
+    for rule in declared.rules:
+        for item in rule.parts.exceptions:
+            if rule.from_ms is not None and item.until_ms <= rule.from_ms:
+                message = "the exception ends before the rule is in force"
+            elif declared.now_ms is not None and item.until_ms <= declared.now_ms:
+                message = f"the exception has expired: its end was {quoted(item.until.text)}"
+            else:
+                continue
+            hint = f"remove it, or ask {item.owner}" if item.owner else "remove it"
+            findings.warning(item.until, "expired-exception", message, hint)
 
 
 def check_unused_lists(declared: Declared, findings: Findings) -> None:
@@ -148,7 +163,7 @@ def check_unused_parts(declared: Declared, findings: Findings) -> None:
         for name, condition in rule.conditions.items():
             if name not in used:
                 message = f"the rule does not read the condition `{name}`"
-                findings.warning(condition.key, "unused-condition", message, "use it in `when` or remove it")
+                findings.warning(condition.key, "unused-condition", message, "use it or remove it")
 
 
 def check_unused_typologies(declared: Declared, findings: Findings) -> None:
@@ -251,12 +266,15 @@ CHECKS: tuple[Callable[[Declared, Findings], None], ...] = (
     check_owner,
     check_tests,
     check_effect,
+    check_exceptions,
+    check_bands,
     check_unused_lists,
     check_unused_features,
     check_unused_tables,
     check_unused_parts,
     check_unused_typologies,
     check_truth,
+    check_tables,
     check_duplicates,
     check_percent,
     check_exact_equality,

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fraudstream.rules.bundle import Bundle, Rule
+from fraudstream.rules.bundle import Bundle, Effect, Rule
 from fraudstream.rules.compiler.canonical import canonical_json
 from fraudstream.rules.compiler.checks import run_checks
 from fraudstream.rules.compiler.declared import Declared, expressions_of
@@ -21,10 +21,11 @@ from fraudstream.rules.compiler.reader import FILE_BYTES_MAX, Findings
 from fraudstream.rules.compiler.reference import read_reference, reference_of
 from fraudstream.rules.compiler.ruleset import Context, DeclaredRule, read_rules
 from fraudstream.rules.compiler.schema import read_schema
+from fraudstream.rules.compiler.segments import segment_slot
 from fraudstream.rules.compiler.slots import MODEL_SLOTS, field_slots
 from fraudstream.rules.compiler.source import Diagnostic, Span, render_all, sorted_diagnostics
 from fraudstream.rules.compiler.types import Checked
-from fraudstream.rules.compiler.typologies import read_policy, read_typologies
+from fraudstream.rules.compiler.typologies import policy_segment, read_policy, read_typologies
 
 ARCHIVE_FORMAT = 1
 TOTAL_BYTES_MAX = 16 << 20
@@ -83,13 +84,16 @@ def read_directory(path: Path) -> dict[str, bytes]:
     return files
 
 
-def compile_sources(files: Mapping[str, bytes], model_inputs: Iterable[str] | None = None) -> Compiled:
+def compile_sources(
+    files: Mapping[str, bytes], model_inputs: Iterable[str] | None = None, now_ms: int | None = None
+) -> Compiled:
     """Compile rule files; every error of every file is found in one run.
 
     Args:
         files: content by path, as ``read_directory`` gives it.
         model_inputs: fields and features that the model in force reads, empty without a model; for warnings
             about unused and undeclared features. None: not known.
+        now_ms: the clock, for warnings about exceptions that are over; changes nothing else.
     """
     findings = Findings()
     if not _fits(files, findings):
@@ -117,7 +121,9 @@ def compile_sources(files: Mapping[str, bytes], model_inputs: Iterable[str] | No
     lists = read_lists(sections.get("lists.yaml"), scope, findings)
     scope = replace(scope, lists=lists.lists)
     sets = {path: section for path, section in sections.items() if path.startswith(RULE_SETS)}
-    context = Context(schema, scope, tuple(item.id for item in typologies.typologies), policy.language)
+    segment = segment_slot(policy_segment(typology_file), scope, findings)
+    known = tuple(item.id for item in typologies.typologies)
+    context = Context(schema, scope, known, policy.language, segment)
     rules = read_rules(sets, context, findings)
     inputs = None if model_inputs is None else frozenset(model_inputs)
     complete = len(files) == len(sections)
@@ -133,6 +139,7 @@ def compile_sources(files: Mapping[str, bytes], model_inputs: Iterable[str] | No
         inputs,
         complete,
         reference,
+        now_ms,
     )
     run_checks(declared, findings)
     bundle = None if findings.failed else _build(declared, files)
@@ -215,6 +222,8 @@ def _build(declared: Declared, files: Mapping[str, bytes]) -> Bundle:
             gates[door] = len(outputs)
             outputs.append(rule.gate)
         rules.append(_built(rule, index, gates[door], index_of))
+    for index, rule in enumerate(evaluated):
+        rules[index] = _with_effects(rules[index], rule, outputs)
     features = declared.features.feature_set
     program = compile_outputs(outputs)
     filtered = () if features.filter_program is None else features.filter_program.slots
@@ -232,6 +241,19 @@ def _build(declared: Declared, files: Mapping[str, bytes]) -> Bundle:
         slots=dict(declared.slots),
         reference=reference_of(declared.reference, read),
     )
+
+
+def _with_effects(rule: Rule, declared: DeclaredRule, outputs: list[Checked]) -> Rule:
+    """Append a rule's further outputs, for exceptions and score bands."""
+    found = declared.outcome
+    assert found is not None
+    before = -1
+    if found.before is not None:
+        before = len(outputs)
+        outputs.append(found.before)
+    bands = tuple(Effect(len(outputs) + at, score) for at, (_, score) in enumerate(found.effects))
+    outputs += [output for output, _ in found.effects]
+    return replace(rule, before=before, bands=bands)
 
 
 def _built(rule: DeclaredRule, index: int, gate: int, typologies: Mapping[str, int]) -> Rule:

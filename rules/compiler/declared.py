@@ -9,15 +9,16 @@ from fraudstream.rules.bundle import Policy, Schema, Slot
 from fraudstream.rules.compiler.features import DeclaredFeatures
 from fraudstream.rules.compiler.lists import DeclaredLists
 from fraudstream.rules.compiler.nodes import Name, Node, walk
+from fraudstream.rules.compiler.parts import Condition
 from fraudstream.rules.compiler.reference import NO_REFERENCE, DeclaredReference
-from fraudstream.rules.compiler.ruleset import Condition, DeclaredRule
+from fraudstream.rules.compiler.ruleset import DeclaredRule
 from fraudstream.rules.compiler.source import Span
 from fraudstream.rules.compiler.typologies import DeclaredTypologies
 
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """One expression of a rule, a named condition or ``when``, with its syntax nodes."""
+    """One condition of a rule with its syntax nodes."""
 
     rule: DeclaredRule
     condition: Condition
@@ -31,17 +32,16 @@ class Expression:
 
     def span(self, node: Node) -> Span:
         """Return where a node stands in the file."""
-        return self.condition.place.part(node.begin, node.end)
+        return self.condition.part(node.begin, node.end)
 
 
 def expressions_of(rules: tuple[DeclaredRule, ...]) -> dict[str, tuple[Expression, ...]]:
-    """Return each rule's expressions by the rule's id, conditions before ``when``."""
+    """Return each rule's expressions by the rule's id, in the order of ``Parts``."""
     out: dict[str, tuple[Expression, ...]] = {}
     for rule in rules:
-        parts = [*rule.conditions.values(), *([rule.when] if rule.when is not None else [])]
         out[rule.id] = tuple(
             Expression(rule, part, tuple(walk(part.checked.node)))
-            for part in parts
+            for part in rule.parts
             if part.checked.node is not None
         )
     return out
@@ -65,3 +65,5 @@ class Declared:
     complete: bool
     """Whether every file could be looked into: only then can something be called unused."""
     reference: DeclaredReference = NO_REFERENCE
+    now_ms: int | None = None
+    """Clock of whoever asks for warnings about what is over; None: nobody does."""

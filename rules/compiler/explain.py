@@ -10,6 +10,7 @@ from fraudstream.rules.bundle import Action, Agg, Feature, Mode, Segment, Slot, 
 from fraudstream.rules.compiler.compile import Compiled
 from fraudstream.rules.compiler.declared import Declared
 from fraudstream.rules.compiler.describe import describe
+from fraudstream.rules.compiler.parts import Condition
 from fraudstream.rules.compiler.ruleset import DeclaredRule
 from fraudstream.rules.compiler.shape import duration_text
 from fraudstream.rules.compiler.suggest import suggest
@@ -93,6 +94,13 @@ def _lines(declared: Declared, rule: DeclaredRule) -> Iterator[str]:
             yield f"  {part.key.text} means: {describe(part.checked.node, rule.scope)}"
     if rule.when is not None and rule.when.checked.node is not None:
         yield f"  {describe(rule.when.checked.node, rule.scope)}"
+    for number, row in enumerate(rule.parts.rows):
+        yield f"  {'or ' if number else ''}{', and '.join(_words(rule, cell) for cell in row)}"
+    for name, param in rule.params.items():
+        if param.texts:
+            other = ", ".join(f"{text} in segment {segment}" for segment, text in param.texts.items())
+            yield f"  params.{name} is {param.text}, but {other}"
+    yield from _exceptions(rule)
     yield from _consequence(declared, rule)
     for language, pieces in rule.reason.items():
         yield f"Reason ({language}): {_template(pieces)}"
@@ -123,18 +131,42 @@ def _consequence(declared: Declared, rule: DeclaredRule) -> Iterator[str]:
     if rule.action is Action.BLOCK:
         text += ", and no pass rule may undo it" if rule.never_override else " (a pass rule may undo it)"
     typology = next((item for item in declared.typologies.typologies if item.id == rule.typology), None)
-    if rule.score:
+    if rule.score or rule.parts.bands:
         target = (
             f"the typology {_typology(typology)}"
             if typology is not None
             else "the decision's score by itself"
         )
-        text += f" and gives {rule.score} points to {target}"
-    yield f"{text}."
+        points = "points by bands" if rule.parts.bands else f"{rule.score} points"
+        text += f" and gives {points} to {target}"
+    if not rule.parts.bands:
+        yield f"{text}."
+        return
+    yield f"{text}; the first that holds counts:"
+    for band in rule.parts.bands:
+        yield f"  {band.score} points where {_words(rule, band.condition)}"
+    yield "  0 points otherwise"
+
+
+def _exceptions(rule: DeclaredRule) -> Iterator[str]:
+    if rule.parts.exceptions:
+        yield "It does not match where"
+    for item in rule.parts.exceptions:
+        words = _words(rule, item.condition)
+        yield f"  {words} (until {_time(item.until_ms, rule.zone)}, owner {item.owner})"
+
+
+def _words(rule: DeclaredRule, condition: Condition) -> str:
+    node = condition.checked.node
+    return condition.checked.text if node is None else describe(node, rule.scope)
 
 
 def _typology(typology: Typology) -> str:
-    kind = "the highest score counts" if typology.combine == "max" else "scores are added"
+    kind = {
+        "max": "the highest score counts",
+        "sum": "scores are added",
+        "noisy_or": "scores count as independent probabilities",
+    }[typology.combine]
     limits = [f"alert at {typology.alert_at}"] if typology.alert_at is not None else []
     limits += [f"block at {typology.block_at}"] if typology.block_at is not None else []
     return f"{typology.id} ({', '.join([kind, *limits])})"

@@ -55,6 +55,8 @@ def _shape(shape: Shape) -> dict[str, object]:
         "properties": {name: _key(key) for name, key in shape.keys.items()},
     }
     required = [name for name, key in shape.keys.items() if key.required]
+    if shape.one_of:
+        out["oneOf"] = [{"required": [name]} for name in shape.one_of]
     return out | {"required": required} if required else out
 
 

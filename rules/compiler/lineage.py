@@ -110,9 +110,8 @@ def _places(declared: Declared, rule: DeclaredRule) -> dict[str, tuple[str, ...]
     """Return name -> where the rule reads it."""
     found: dict[str, list[str]] = defaultdict(list)
     for item in declared.expressions.get(rule.id, ()):
-        label = "when" if item.condition is rule.when else item.condition.key.text
         for name in item.names:
-            found[name.name].append(label)
+            found[name.name].append(item.condition.label)
     for pieces in rule.reason.values():
         for piece in pieces:
             if piece.slot is not None:

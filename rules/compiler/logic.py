@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from fraudstream.rules.bundle import Agg, Source, Type
 from fraudstream.rules.compiler.declared import Declared
 from fraudstream.rules.compiler.nodes import names
+from fraudstream.rules.compiler.parts import Condition
 from fraudstream.rules.compiler.reader import Findings
-from fraudstream.rules.compiler.ruleset import Condition, DeclaredRule
+from fraudstream.rules.compiler.ruleset import DeclaredRule
 from fraudstream.rules.compiler.shape import duration_text
 from fraudstream.rules.compiler.source import Span
 from fraudstream.rules.compiler.terms import Constant, Kind, Term, every
@@ -30,7 +31,7 @@ Value = int | float | str | tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class _Atom:
+class Atom:
     """A value compared with constants: ``op`` is ``< <= > >= is`` or ``is not``."""
 
     term: Term
@@ -39,7 +40,7 @@ class _Atom:
 
 
 @dataclass(slots=True)
-class _Region:
+class Region:
     """What is left of one value."""
 
     low: float = -math.inf
@@ -50,7 +51,7 @@ class _Region:
     """None: every value."""
     excluded: set[Value] = field(default_factory=set)
 
-    def cut(self, atom: _Atom) -> None:
+    def cut(self, atom: Atom) -> None:
         """Leave only what satisfies the atom."""
         values = {item.value for item in atom.values}
         if atom.op == "is":
@@ -86,7 +87,7 @@ class _Region:
         return above and (value < self.high or (value == self.high and not self.high_open))
 
 
-class _Keys:
+class Keys:
     """Numbers terms so that equal ones have one number."""
 
     def __init__(self) -> None:
@@ -121,20 +122,19 @@ def _hashable(data: object) -> object:
 
 def check_truth(declared: Declared, findings: Findings) -> None:
     """Warn about conditions that are never or always true."""
-    ranges = _ranges(declared)
+    ranges = ranges_of(declared)
     for rule in declared.rules:
         told: set[str] = set()
-        parts = [*rule.conditions.values(), *([rule.when] if rule.when is not None else [])]
-        for part in parts:
+        for part in rule.parts:
             for code, message, name in _verdicts(part.checked.term, ranges, declared.schema.base_currency):
                 if message not in told:
                     told.add(message)
                     findings.warning(_place(part, name), code, message, "check the numbers and `and` / `or`")
 
 
-def _verdicts(root: Term, ranges: Mapping[str, _Region], currency: str) -> Iterator[tuple[str, str, str]]:
+def _verdicts(root: Term, ranges: Mapping[str, Region], currency: str) -> Iterator[tuple[str, str, str]]:
     """Yield (code, message, name) for each part that is decided by its constants."""
-    keys = _Keys()
+    keys = Keys()
     if root.constant is not None:
         word = "always" if root.constant.value else "never"
         yield f"{word}-true", f"the condition is {word} true: it reads nothing", ""
@@ -149,24 +149,24 @@ def _verdicts(root: Term, ranges: Mapping[str, _Region], currency: str) -> Itera
     }
     for term in every([root]):
         if term.op == "or" and id(term) not in inner:
-            clash = _clash(_literals(term, positive=False), keys, ranges)
+            clash = _clash(literals(term, positive=False), keys, ranges)
             if clash is not None:
                 text = " or ".join(_phrase(_opposite(atom), currency) for atom in clash)
                 yield "always-true", f"always true: {text} holds for every value", _name(clash[0].term)
         elif term.op == "and" or (term.op in (*_ATOMS, "not") and id(term) not in inner | judged):
-            clash = _clash(_literals(term, positive=True), keys, ranges)
+            clash = _clash(literals(term, positive=True), keys, ranges)
             if clash is not None:
                 text = " and ".join(_phrase(atom, currency) for atom in clash)
                 end = "is impossible" if len(clash) == 1 else "can not hold together"
                 yield "never-true", f"never true: {text} {end}", _name(clash[0].term)
         if term.op in (*_ATOMS, "not") and id(term) not in inner:
-            clash = _clash(_literals(term, positive=False), keys, ranges)
+            clash = _clash(literals(term, positive=False), keys, ranges)
             if clash is not None:
                 text = _phrase(_opposite(clash[0]), currency)
                 yield "always-true", f"always true: {text} holds for every value", _name(clash[0].term)
 
 
-def _literals(root: Term, *, positive: bool) -> list[tuple[Term, bool]]:
+def literals(root: Term, *, positive: bool) -> list[tuple[Term, bool]]:
     """Flatten a conjunction into terms and whether they must hold."""
     out: list[tuple[Term, bool]] = []
     pending = [(root, positive)]
@@ -181,13 +181,11 @@ def _literals(root: Term, *, positive: bool) -> list[tuple[Term, bool]]:
     return out
 
 
-def _clash(
-    literals: list[tuple[Term, bool]], keys: _Keys, ranges: Mapping[str, _Region]
-) -> list[_Atom] | None:
+def _clash(found: list[tuple[Term, bool]], keys: Keys, ranges: Mapping[str, Region]) -> list[Atom] | None:
     """Return the comparisons of one value that leave nothing of it."""
-    groups: dict[int, list[_Atom]] = {}
-    for term, holds in literals:
-        atom = _atom(term)
+    groups: dict[int, list[Atom]] = {}
+    for term, holds in found:
+        atom = atom_of(term)
         if atom is not None:
             groups.setdefault(keys.of(atom.term), []).append(atom if holds else _opposite(atom))
     for atoms in groups.values():
@@ -200,9 +198,10 @@ def _clash(
     return None
 
 
-def _atom(term: Term) -> _Atom | None:
+def atom_of(term: Term) -> Atom | None:
+    """Return what a condition compares with constants, None if it is not so simple."""
     if term.op == "in" and isinstance(term.data, tuple):
-        return _Atom(term.args[0], "is", term.data)
+        return Atom(term.args[0], "is", term.data)
     if term.op not in ("lt", "eq"):
         return None
     left, right = term.args
@@ -212,43 +211,61 @@ def _atom(term: Term) -> _Atom | None:
     assert constant is not None
     value = right if left.constant is not None else left
     if term.op == "eq":
-        return _Atom(value, "is", (constant,))
-    return _Atom(value, "<" if right.constant is not None else ">", (constant,))
+        return Atom(value, "is", (constant,))
+    return Atom(value, "<" if right.constant is not None else ">", (constant,))
 
 
-def _opposite(atom: _Atom) -> _Atom:
-    return _Atom(atom.term, _OPPOSITE[atom.op], atom.values)
+def bounds(
+    found: list[tuple[Term, bool]], term: Term, keys: Keys, ranges: Mapping[str, Region]
+) -> tuple[float, bool, float, bool]:
+    """Return (low, low_open, high, high_open) that comparisons leave of one value."""
+    region = _start(term, ranges)
+    for item, holds in found:
+        atom = atom_of(item)
+        if atom is not None and keys.of(atom.term) == keys.of(term):
+            region.cut(atom if holds else _opposite(atom))
+    return region.low, region.low_open, region.high, region.high_open
 
 
-def _start(term: Term, ranges: Mapping[str, _Region]) -> _Region:
+def value_text(value: float, kind: Kind, currency: str) -> str:
+    """Return a number of some kind as it is written in expressions."""
+    whole = kind.repr == "i" and math.isfinite(value)
+    return constant_text(Constant(kind, int(value) if whole else float(value)), currency)
+
+
+def _opposite(atom: Atom) -> Atom:
+    return Atom(atom.term, _OPPOSITE[atom.op], atom.values)
+
+
+def _start(term: Term, ranges: Mapping[str, Region]) -> Region:
     """Return the values that a term can have at all."""
     slot = term.slot if term.op == "read" else term.args[0].slot if term.op == "float" else None
     known = ranges.get(slot.name) if slot is not None else None
     if known is not None:
-        return _Region(known.low, known.low_open, known.high, known.high_open)
+        return Region(known.low, known.low_open, known.high, known.high_open)
     if term.kind.type is Type.ENUM and term.kind.values:
-        return _Region(allowed=set(range(len(term.kind.values))))
-    return _Region()
+        return Region(allowed=set(range(len(term.kind.values))))
+    return Region()
 
 
-def _ranges(declared: Declared) -> dict[str, _Region]:
+def ranges_of(declared: Declared) -> dict[str, Region]:
     """Return the bounds of names that have some by their declaration."""
-    out: dict[str, _Region] = {}
+    out: dict[str, Region] = {}
     fields = {item.name: item for item in declared.schema.fields}
     for item in declared.schema.fields:
         if item.type is Type.MONEY and not item.signed:
-            out[item.name] = _Region(low=0)
+            out[item.name] = Region(low=0)
     for feature in declared.features.feature_set.features:
         of = fields.get(feature.of[0]) if feature.of else None
         unsigned = of is not None and of.type is Type.MONEY and not of.signed
         for slot in feature.outputs:
             if feature.agg is Agg.DISTINCT:
-                out[slot.name] = _Region(low=0, high=feature.max_distinct)
+                out[slot.name] = Region(low=0, high=feature.max_distinct)
             elif feature.agg in (Agg.COUNT, Agg.STD, Agg.SINCE_FIRST, Agg.SINCE_LAST) or unsigned:
-                out[slot.name] = _Region(low=0)
+                out[slot.name] = Region(low=0)
     for slot in declared.slots.values():
         if slot.source is Source.MODEL:
-            out[slot.name] = _Region(low=0, high=1)
+            out[slot.name] = Region(low=0, high=1)
     return out
 
 
@@ -258,10 +275,10 @@ def _name(term: Term) -> str:
     return term.slot.name if term.slot is not None else ""
 
 
-def _phrase(atom: _Atom, currency: str) -> str:
+def _phrase(atom: Atom, currency: str) -> str:
     name = _name(atom.term)
     shown = name or "the computed value"
-    values = ", ".join(_constant_text(item, currency) for item in atom.values[:4])
+    values = ", ".join(constant_text(item, currency) for item in atom.values[:4])
     values += ", …" if len(atom.values) > 4 else ""
     if atom.op in ("is", "is not"):
         single = len(atom.values) == 1
@@ -272,7 +289,8 @@ def _phrase(atom: _Atom, currency: str) -> str:
     return f"`{text}`"
 
 
-def _constant_text(value: Constant, currency: str) -> str:
+def constant_text(value: Constant, currency: str) -> str:
+    """Return a constant as it is written in expressions."""
     kind: Kind = value.kind
     if kind.type is Type.ENUM and isinstance(value.value, int):
         return f'"{kind.values[value.value]}"'
@@ -293,13 +311,27 @@ def _place(part: Condition, name: str) -> Span:
     """Return where an expression reads a name, the whole expression if it does so through a condition."""
     for item in names(part.checked.node) if name and part.checked.node is not None else ():
         if item.name == name:
-            return part.place.part(item.begin, item.end)
+            return part.part(item.begin, item.end)
     return part.place.part(0, len(part.place.text))
+
+
+def check_tables(declared: Declared, findings: Findings) -> None:
+    """Warn about rows of decision tables that match only where another row does."""
+    keys = Keys()
+    for rule in declared.rules:
+        rows = [frozenset(keys.of(cell.checked.term) for cell in row) for row in rule.parts.rows]
+        for at, row in enumerate(rows):
+            wider = [i for i, other in enumerate(rows) if other < row or (other == row and i < at)]
+            if wider:
+                cell = rule.parts.rows[at][0]
+                line = rule.parts.rows[wider[0]][0].key.span.line
+                message = f"the row matches only where the row on line {line} does"
+                findings.warning(cell.key, "table-row", message, "remove it")
 
 
 def check_duplicates(declared: Declared, findings: Findings) -> None:
     """Warn about rules with one condition, and rules that match only where a stronger one does."""
-    keys = _Keys()
+    keys = Keys()
     rules = [rule for rule in declared.rules if rule.evaluated and rule.full is not None]
     first: dict[int, DeclaredRule] = {}
     parts: list[tuple[DeclaredRule, frozenset[tuple[int, bool]]]] = []
@@ -311,8 +343,8 @@ def check_duplicates(declared: Declared, findings: Findings) -> None:
             message = f"the rule `{rule.id}` has the same condition as `{other.id}`"
             findings.warning(rule.place, "duplicate", message, "merge them")
             continue
-        literals = _literals(rule.full.term, positive=True)
-        parts.append((rule, frozenset((keys.of(term), holds) for term, holds in literals)))
+        needed = literals(rule.full.term, positive=True)
+        parts.append((rule, frozenset((keys.of(term), holds) for term, holds in needed)))
     for rule, other in _contained(parts):
         message = f"the rule `{rule.id}` matches only where `{other.id}` does, which asks for as much"
         findings.warning(rule.place, "subsumed", message, "remove it, or make it stronger")
@@ -322,15 +354,15 @@ def _contained(
     parts: list[tuple[DeclaredRule, frozenset[tuple[int, bool]]]],
 ) -> Iterator[tuple[DeclaredRule, DeclaredRule]]:
     """Yield (narrow, wide): all parts of the wide rule are parts of the narrow one."""
-    uses = Counter(literal for _, literals in parts for literal in literals)
+    uses = Counter(part for _, needed in parts for part in needed)
     by_rarest: dict[tuple[int, bool], list[tuple[DeclaredRule, frozenset[tuple[int, bool]]]]] = {}
-    for rule, literals in parts:
-        if literals:
-            rarest = min(literals, key=lambda item: (uses[item], item))
-            by_rarest.setdefault(rarest, []).append((rule, literals))
-    for rule, literals in parts:
-        for wide, wanted in (entry for literal in sorted(literals) for entry in by_rarest.get(literal, ())):
-            if wide is not rule and wanted < literals and _as_strong(wide, rule):
+    for rule, needed in parts:
+        if needed:
+            rarest = min(needed, key=lambda item: (uses[item], item))
+            by_rarest.setdefault(rarest, []).append((rule, needed))
+    for rule, needed in parts:
+        for wide, wanted in (entry for part in sorted(needed) for entry in by_rarest.get(part, ())):
+            if wide is not rule and wanted < needed and _as_strong(wide, rule):
                 yield rule, wide
                 break
 

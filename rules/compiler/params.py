@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 
-from fraudstream.rules.bundle import Type
+from fraudstream.rules.bundle import Slot, Type
 from fraudstream.rules.compiler import shape as shapes
-from fraudstream.rules.compiler.expressions import constant_at
+from fraudstream.rules.compiler.expressions import constant_at, note
 from fraudstream.rules.compiler.reader import Findings, ScalarNode
 from fraudstream.rules.compiler.schema import KEYWORDS
 from fraudstream.rules.compiler.shape import Section
 from fraudstream.rules.compiler.source import quoted
-from fraudstream.rules.compiler.types import Constant, Scope
+from fraudstream.rules.compiler.types import Constant, Scope, value_for
 from fraudstream.rules.compiler.vocabulary import PARAM
 
 PARAMS_MAX = 64
@@ -26,10 +27,22 @@ class Param:
     value: Constant
     text: str
     place: ScalarNode
+    by_segment: Mapping[str, Constant] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """By segment, as written."""
+    segments: Mapping[str, Constant] = field(default_factory=dict)
+    """Values of the segment's field by name."""
 
 
-def read_params(section: Section, scope: Scope, findings: Findings) -> dict[str, Param]:
-    """Return the params of a rule; those with errors are left out."""
+def read_params(section: Section, scope: Scope, segment: Slot | None, findings: Findings) -> dict[str, Param]:
+    """Return the params of a rule; those with errors are left out.
+
+    Args:
+        section: the rule.
+        scope: names and currencies.
+        segment: what ``policy.segment`` names.
+        findings: receives what is wrong.
+    """
     out: dict[str, Param] = {}
     entries = section.table("params")
     if len(entries) > PARAMS_MAX:
@@ -42,10 +55,54 @@ def read_params(section: Section, scope: Scope, findings: Findings) -> dict[str,
         found = None if value is None else constant_at(value, scope, findings)
         if value is None or found is None:
             continue
-        for bound, sign in (("min", 1), ("max", -1)):
-            _check_bound(inner, bound, sign, found, value, scope, findings)
-        out[key.text] = Param(found, value.text, key)
+        _check_bounds(inner, found, value, scope, findings)
+        param = Param(found, value.text, key)
+        out[key.text] = _with_segments(param, inner, segment, scope, findings)
     return out
+
+
+def _with_segments(
+    param: Param, section: Section, segment: Slot | None, scope: Scope, findings: Findings
+) -> Param:
+    entries = section.table("by_segment")
+    if not entries:
+        return param
+    if segment is None:
+        if "Typologies" not in findings.broken_groups:
+            message = "`by_segment` needs to know the event's segment"
+            findings.error(
+                section.key("by_segment"),
+                message,
+                "name its field in typologies.yaml, `policy: {segment: ...}`",
+            )
+        return param
+    values: dict[str, Constant] = {}
+    texts: dict[str, str] = {}
+    segments: dict[str, Constant] = {}
+    for key, node in entries:
+        found, problems = value_for(key.text, segment, scope)
+        note(problems, key, findings)
+        text = shapes.scalar(node, f"`{key.text}`", findings)
+        value = None if text is None else constant_at(text, scope, findings)
+        if found is None or text is None or value is None:
+            continue
+        numeric = value.kind.type in _NUMERIC and param.value.kind.type in _NUMERIC
+        if value.kind.type is not param.value.kind.type and not numeric:
+            message = (
+                f"the value for `{key.text}` is `{value.kind.type}`, but `value` is `{param.value.kind.type}`"
+            )
+            findings.error(text, message, "write both with one unit")
+            continue
+        _check_bounds(section, value, text, scope, findings)
+        segments[key.text], values[key.text], texts[key.text] = found, value, text.text
+    return Param(param.value, param.text, param.place, values, texts, segments)
+
+
+def _check_bounds(
+    section: Section, value: Constant, place: ScalarNode, scope: Scope, findings: Findings
+) -> None:
+    for bound, sign in (("min", 1), ("max", -1)):
+        _check_bound(section, bound, sign, value, place, scope, findings)
 
 
 def _check_bound(

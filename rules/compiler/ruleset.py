@@ -9,16 +9,20 @@ from fraudstream.rules.bundle import Action, Mode, Schema, Segment, Severity, Sl
 from fraudstream.rules.compiler import grammar
 from fraudstream.rules.compiler import shape as shapes
 from fraudstream.rules.compiler.cases import Case, read_cases
+from fraudstream.rules.compiler.decision_table import Rows, read_table
+from fraudstream.rules.compiler.exceptions import read_bands, read_exceptions
 from fraudstream.rules.compiler.expressions import checked, note
 from fraudstream.rules.compiler.lists import instant
 from fraudstream.rules.compiler.nodes import names
 from fraudstream.rules.compiler.params import Param, plain_name, read_params
-from fraudstream.rules.compiler.reader import Findings, ScalarNode
+from fraudstream.rules.compiler.parts import Condition, Outcome, Parts, outcome
+from fraudstream.rules.compiler.reader import Findings, ScalarNode, SequenceNode
+from fraudstream.rules.compiler.segments import guards, variants
 from fraudstream.rules.compiler.shape import Section
 from fraudstream.rules.compiler.source import quoted
 from fraudstream.rules.compiler.suggest import suggest
 from fraudstream.rules.compiler.text import compile_text
-from fraudstream.rules.compiler.types import Checked, Scope, both, gate, names_read
+from fraudstream.rules.compiler.types import Checked, Scope, Term, gate, names_read
 from fraudstream.rules.compiler.typologies import LANGUAGE, zone_name
 from fraudstream.rules.compiler.vocabulary import (
     ACTIONS,
@@ -38,16 +42,6 @@ RESERVED_IDS = ("typology.", "model.")
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
-    """An expression of a rule: a named part, or ``when``."""
-
-    checked: Checked
-    place: ScalarNode
-    """The expression in the file."""
-    key: ScalarNode
-
-
-@dataclass(frozen=True, slots=True)
 class Context:
     """What all rules of a directory share."""
 
@@ -56,11 +50,13 @@ class Context:
     """Zone is the policy's; rule sets may have their own."""
     typologies: tuple[str, ...]
     language: str
+    segment: Slot | None = None
+    """What ``policy.segment`` names."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeclaredRule:
-    """A rule as written and checked; ``when`` is None where an error left nothing to run."""
+    """A rule as written and checked."""
 
     id: str
     place: ScalarNode
@@ -71,6 +67,7 @@ class DeclaredRule:
     action: Action
     never_override: bool
     score: int
+    """With bands: the highest."""
     priority: int
     typology: str
     on: tuple[str, ...]
@@ -82,14 +79,30 @@ class DeclaredRule:
     scope: Scope
     """With the rule's params and conditions."""
     params: Mapping[str, Param] = field(default_factory=dict)
-    conditions: Mapping[str, Condition] = field(default_factory=dict)
-    when: Condition | None = None
+    parts: Parts = field(default_factory=Parts)
+    variants: Mapping[str, Parts] = field(default_factory=dict)
+    """By segment, where params differ."""
     gate: Checked | None = None
-    full: Checked | None = None
-    """Gate and ``when``."""
+    outcome: Outcome | None = None
+    """None where an error left nothing to run."""
     reason: Mapping[str, tuple[Segment, ...]] = field(default_factory=dict)
     reads: tuple[Slot, ...] = ()
     cases: tuple[Case, ...] = ()
+
+    @property
+    def conditions(self) -> Mapping[str, Condition]:
+        """Return the named conditions, in the order written."""
+        return self.parts.conditions
+
+    @property
+    def when(self) -> Condition | None:
+        """Return the condition of a match."""
+        return self.parts.when
+
+    @property
+    def full(self) -> Checked | None:
+        """Return the whole condition: gate, ``when``, exceptions."""
+        return None if self.outcome is None else self.outcome.full
 
     @property
     def evaluated(self) -> bool:
@@ -140,10 +153,11 @@ def _read_rule(
         message = "`effective` is empty: `until` is not after `from`"
         findings.error(effective.key("until"), message, "`until` itself is not included")
     mode = section.section("mode", MODE)
-    params = read_params(section, scope, findings)
+    params = read_params(section, scope, context.segment, findings)
     scope = replace(scope, params={key: item.value for key, item in params.items()})
-    conditions = _read_conditions(section, scope, findings)
-    scope = replace(scope, conditions={key: item.checked for key, item in conditions.items()})
+    segments = variants(params, scope, section, findings)
+    parts, scope = _read_parts(section, scope, findings)
+    others = {name: _read_variant(name, section, inner, findings) for name, inner in segments.items()}
     action = Action[section.choice("action", ACTIONS, "none").upper()]
     rule = DeclaredRule(
         id=name,
@@ -154,7 +168,7 @@ def _read_rule(
         mode=Mode("live" if mode is None else _state(mode, findings)),
         action=action,
         never_override=section.choice("override", OVERRIDES, "allowed") == "never",
-        score=_score(section, findings),
+        score=_score(section, parts),
         priority=section.integer("priority", -1_000_000, 1_000_000, 0),
         typology=_typology(section, context, findings),
         on=_event_types(section, context.schema, findings),
@@ -167,8 +181,8 @@ def _read_rule(
         ),
         scope=scope,
         params=params,
-        conditions=conditions,
-        when=_read_when(section, conditions, scope, findings),
+        parts=parts,
+        variants={} if None in others.values() else {n: p for n, p in others.items() if p is not None},
     )
     if rule.never_override and action is not Action.BLOCK:
         hint = "set `action: block` or remove it"
@@ -183,14 +197,24 @@ def _read_rule(
 
 
 def _with_program(rule: DeclaredRule, context: Context) -> DeclaredRule:
-    if rule.when is None:
-        return rule
     door = gate(rule.scope, rule.on, rule.from_ms, rule.until_ms)
-    slots = {slot.name: slot for slot in names_read(rule.when.checked)}
+    segments = {name: value for item in rule.params.values() for name, value in item.segments.items()}
+    marks: Mapping[str, Term] = {}
+    if context.segment is not None:
+        marks = guards({name: segments[name] for name in rule.variants}, context.segment, rule.scope)
+    found = outcome(
+        rule.scope, door, rule.parts, [(marks[name], item) for name, item in rule.variants.items()]
+    )
+    if found is None:
+        return rule
+    used = [part for part in rule.parts if part.label not in rule.conditions]
+    slots = {slot.name: slot for part in used for slot in names_read(part.checked)}
+    if marks and context.segment is not None:
+        slots[context.segment.name] = context.segment
     for pieces in rule.reason.values():
         slots.update((piece.slot.name, piece.slot) for piece in pieces if piece.slot is not None)
     reads = tuple(slots[name] for name in sorted(slots) if name in context.scope.slots)
-    return replace(rule, gate=door, full=both(door, rule.when.checked), reads=reads)
+    return replace(rule, gate=door, outcome=found, reads=reads)
 
 
 def _state(section: Section, findings: Findings) -> str:
@@ -201,11 +225,9 @@ def _state(section: Section, findings: Findings) -> str:
     return section.choice("state", STATES, "live")
 
 
-def _score(section: Section, findings: Findings) -> int:
-    node = section.node("score")
-    if node is not None and not isinstance(node, ScalarNode):
-        findings.error(node, "score bands are not supported yet", "give one number from 0 to 100")
-        return 0
+def _score(section: Section, parts: Parts) -> int:
+    if isinstance(section.node("score"), SequenceNode):
+        return max((band.score for band in parts.bands), default=0)
     return section.integer("score", 0, 100, 0)
 
 
@@ -234,6 +256,41 @@ def _event_types(section: Section, schema: Schema, findings: Findings) -> tuple[
     if not nodes and section.node("on") is not None:
         findings.error(section.key("on"), "`on` was empty", "name at least one event type")
     return tuple(out)
+
+
+def _read_parts(section: Section, scope: Scope, findings: Findings) -> tuple[Parts, Scope]:
+    """Return a rule's conditions, and the scope with the named ones."""
+    conditions = _read_conditions(section, scope, findings)
+    scope = replace(scope, conditions={key: item.checked for key, item in conditions.items()})
+    rows: Rows = ()
+    if section.has("when"):
+        when = _read_when(section, conditions, scope, findings)
+    else:
+        when, rows = read_table(section, scope, findings)
+    parts = Parts(
+        conditions,
+        when,
+        rows,
+        read_exceptions(section, scope, findings),
+        read_bands(section, scope, findings),
+    )
+    return parts, scope
+
+
+def _read_variant(name: str, section: Section, scope: Scope, findings: Findings) -> Parts | None:
+    """Check a rule's conditions with the params of a segment; None after errors."""
+    own = Findings()
+    own.broken, own.broken_prefixes, own.broken_groups = (
+        findings.broken,
+        findings.broken_prefixes,
+        findings.broken_groups,
+    )
+    parts, _ = _read_parts(section, scope, own)
+    known = {(item.span, item.message) for item in findings.items}
+    for item in own.items:
+        if (item.span, item.message) not in known:
+            findings.error(item.span, f"in segment {quoted(name)}: {item.message}", item.hint)
+    return None if own.failed else parts
 
 
 def _read_conditions(section: Section, scope: Scope, findings: Findings) -> dict[str, Condition]:
@@ -277,7 +334,7 @@ def _read_conditions(section: Section, scope: Scope, findings: Findings) -> dict
             if found is None:
                 failed.add(name)
             else:
-                done[name] = Condition(found, text, key)
+                done[name] = Condition(found, text, key, name)
     order = [key.text for key, _ in entries]
     return {name: done[name] for name in order if name in done}
 
@@ -298,7 +355,7 @@ def _read_when(
         return None
     found = checked(node, scope, findings)
     key = section.source.entries["when"][0]
-    return None if found is None else Condition(found, node, key)
+    return None if found is None else Condition(found, node, key, "when")
 
 
 def _read_reason(
@@ -312,6 +369,7 @@ def _read_reason(
             findings.error(key, f"{quoted(key.text)} is not a language code", "e.g. `en`, `zh`")
         if text is None or shapes.plain_text(text, f"`{key.text}`", findings) is None:
             continue
+        _check_segmented(text, rule, findings)
         pieces, problems = compile_text(text.text.rstrip().replace("\n", " "), rule.scope)
         note(problems, text, findings)
         if not problems:
@@ -326,6 +384,16 @@ def _read_reason(
         findings.error(section.key("reason"), message, "add it")
     _check_placeholders(entries[0][0].text, out, section, findings)
     return out
+
+
+def _check_segmented(text: ScalarNode, rule: DeclaredRule, findings: Findings) -> None:
+    for name in (name for name, item in rule.params.items() if item.by_segment):
+        at = text.text.find(f"{{params.{name}")
+        if at >= 0:
+            message = f"`params.{name}` differs by segment, a text can not show it"
+            findings.error(
+                text.part(at, at + len(name) + 8), message, "show the value that it is compared with"
+            )
 
 
 def _check_placeholders(

@@ -79,6 +79,8 @@ class Shape:
     keys: Mapping[str, Key]
     later: frozenset[str] = field(default_factory=frozenset)
     """Keys of the language that this version does not support yet."""
+    one_of: tuple[str, ...] = ()
+    """Keys of which exactly one must be there."""
 
 
 Form = Word | Listed | Mapped | Either | Shape
@@ -236,6 +238,13 @@ class Section:
             else:
                 hint = suggest(key, shape.keys) or f"known: {', '.join(shape.keys)}"
                 findings.error(node, f"unknown key {quoted(key)} in {shape.title}", hint)
+        given = [key for key in shape.one_of if key in self.source.entries]
+        names = " or ".join(f"`{key}`" for key in shape.one_of)
+        if shape.one_of and not given and not self.source.entries.keys() & shape.later:
+            findings.error(self.source, f"{shape.title} needs {names}")
+        for key in given[1:]:
+            message = f"`{given[0]}` and `{key}` can not stand together"
+            findings.error(self.source.entries[key][0], message, f"give either {names}")
         for key, spec in shape.keys.items():
             if spec.required and key not in self.source.entries:
                 meaning = spec.doc[:1].lower() + spec.doc[1:].rstrip(".")

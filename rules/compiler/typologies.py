@@ -9,7 +9,7 @@ from typing import Literal, cast
 
 from fraudstream.rules.bundle import Action, ModelBand, Policy, Typology
 from fraudstream.rules.compiler import shape as shapes
-from fraudstream.rules.compiler.reader import Findings, ScalarNode
+from fraudstream.rules.compiler.reader import Findings, MappingNode, ScalarNode
 from fraudstream.rules.compiler.shape import Section
 from fraudstream.rules.compiler.source import quoted
 from fraudstream.rules.compiler.suggest import suggest
@@ -55,6 +55,13 @@ def read_policy(section: Section | None, findings: Findings) -> Policy:
     )
 
 
+def policy_segment(section: Section | None) -> ScalarNode | None:
+    """Return what ``policy.segment`` names; it is resolved when all names are known."""
+    node = None if section is None else section.node("policy")
+    entry = node.entries.get("segment") if isinstance(node, MappingNode) else None
+    return entry[1] if entry is not None and isinstance(entry[1], ScalarNode) else None
+
+
 def _read_bands(section: Section, findings: Findings) -> tuple[ModelBand, ...]:
     bands: dict[Action, ModelBand] = {}
     for node in section.items("model_bands"):
@@ -93,19 +100,14 @@ def read_typologies(section: Section | None, findings: Findings) -> DeclaredTypo
         inner = Section.open(node, TYPOLOGY, findings)
         if inner is None or not name:
             continue
-        combine = inner.scalar("combine")
-        if combine is not None and combine.text == "noisy_or":
-            findings.error(combine, "`noisy_or` is not supported yet", "use `sum` or `max`")
-            kind = "max"
-        else:
-            kind = inner.choice("combine", COMBINES, "max")
+        kind = inner.choice("combine", COMBINES, "max")
         alert = inner.integer("alert_at", 1, 100, 0) or None
         block = inner.integer("block_at", 1, 100, 0) or None
         if alert is not None and block is not None and alert >= block:
             message = f"`alert_at` ({alert}) is not below `block_at` ({block}), so it is never used"
             findings.error(inner.key("alert_at"), message, "lower it or remove it")
         places[name] = key
-        typologies.append(Typology(name, cast("Literal['sum', 'max']", kind), alert, block))
+        typologies.append(Typology(name, cast("Literal['sum', 'max', 'noisy_or']", kind), alert, block))
     if len(typologies) > TYPOLOGIES_MAX:
         message = f"{len(typologies)} typologies, at most {TYPOLOGIES_MAX} are allowed"
         findings.error(section.key("typologies"), message)

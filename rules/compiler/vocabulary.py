@@ -22,7 +22,7 @@ SEVERITIES = ("low", "medium", "high", "critical")
 ACTIONS = ("none", "pass", "alert", "block")
 OVERRIDES = ("allowed", "never")
 STATES = ("draft", "shadow", "live", "retired")
-COMBINES = ("sum", "max")
+COMBINES = ("sum", "max", "noisy_or")
 WHEN_STALE = ("keep", "missing")
 AGGREGATES = tuple(item.value for item in Agg)
 
@@ -226,6 +226,7 @@ POLICY = Shape(
     {
         "language": Key("Language of reason texts.", TEXT),
         "timezone": Key("Time zone of bare dates outside rule sets.", TEXT),
+        "segment": Key("Field that says which segment an event belongs to, for params `by_segment`.", NAME),
         "model_bands": Key("Thresholds of the champion's score.", Listed(BAND)),
     },
     frozenset({"fallback", "deadline", "alert_budget", "control_group"}),
@@ -252,8 +253,9 @@ PARAM = Shape(
         "value": Key("The value.", CONSTANT, required=True),
         "min": Key("Lowest value that may be set.", CONSTANT),
         "max": Key("Highest value that may be set.", CONSTANT),
+        "by_segment": Key("Other values by segment, within the same bounds.", Mapped(CONSTANT)),
     },
-    frozenset({"by_segment", "by"}),
+    frozenset({"by"}),
 )
 MODE = Shape(
     "`mode`",
@@ -294,6 +296,21 @@ TEST = Shape(
     },
     frozenset({"lists", "params"}),
 )
+EXCEPTION = Shape(
+    "an exception",
+    {
+        "when": Key("Where the rule does not match although its condition holds.", EXPRESSION, required=True),
+        "owner": Key("Who answers for the exception.", TEXT, required=True),
+        "until": Key("Its end, not included, on the event's time.", DATE, required=True),
+    },
+)
+SCORE_BAND = Shape(
+    "a score band",
+    {
+        "when": Key("Where this score counts, unless an earlier band does.", EXPRESSION, required=True),
+        "score": Key("Points for the typology.", _whole(0, 100), required=True),
+    },
+)
 RULE = Shape(
     "a rule",
     {
@@ -304,10 +321,18 @@ RULE = Shape(
         "on": Key("Event types.", Listed(TEXT, or_one=True), required=True),
         "params": Key("Thresholds by name, with bounds.", Mapped(PARAM)),
         "conditions": Key("Named parts of `when`.", Mapped(EXPRESSION)),
-        "when": Key("The condition; only `true` matches.", EXPRESSION, required=True),
+        "when": Key("The condition; only `true` matches.", EXPRESSION),
+        "table": Key(
+            "Decision table in place of `when`: rows `{column: cell}` with cells like `atm`, `>= 5`, `-`.",
+            Listed(Mapped(CONSTANT)),
+        ),
         "action": Key("What a match asks for (default `none`: score only).", _one_of(*ACTIONS)),
         "override": Key("`never`: no pass rule may undo this block.", _one_of(*OVERRIDES)),
-        "score": Key("Points for the typology.", _whole(0, 100)),
+        "exceptions": Key("Where a match is turned off, with owners and ends.", Listed(EXCEPTION)),
+        "score": Key(
+            "Points for the typology: a number, or bands of which the first true one counts.",
+            Either((_whole(0, 100), Listed(SCORE_BAND))),
+        ),
         "priority": Key("Order of reasons among equals, high first.", _whole(-1_000_000, 1_000_000)),
         "mode": Key("Whether the rule decides, only counts, or rests.", MODE),
         "effective": Key("When the rule is in force.", EFFECTIVE),
@@ -318,7 +343,8 @@ RULE = Shape(
         "was": Key("Earlier ids of the rule.", Listed(NAME, or_one=True)),
         "tests": Key("Examples that are checked at load.", Listed(TEST)),
     },
-    frozenset({"sequence", "table", "exceptions", "limits", "suppress", "on_missing", "features"}),
+    frozenset({"sequence", "limits", "suppress", "on_missing", "features"}),
+    ("when", "table"),
 )
 RULE_SET = _document(
     "RuleSet",

@@ -6,6 +6,7 @@ import argparse
 import json
 import re
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -82,7 +83,7 @@ class _Directory:
         self.path = directory or default_rules()
         self.files = read_rules(self.path)
         inputs = [] if model is None else [item.name for item in model.inputs]
-        self.compiled: Compiled = compile_sources(self.files, inputs)
+        self.compiled: Compiled = compile_sources(self.files, inputs, time.time_ns() // 1_000_000)
 
     @property
     def prefix(self) -> str:

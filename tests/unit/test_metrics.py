@@ -141,8 +141,10 @@ def test_rules_of_the_bundle_in_force_are_the_only_rules_shown() -> None:
     metrics.allow(declared.RULE, ["b", "c"])
     shown = {key[1]: v for key, v in samples(metrics).items() if key[0] == "fraudstream_rule_outcomes_total"}
     assert shown == {
+        (("outcome", "excepted"), ("rule", "b")): 0,
         (("outcome", "true"), ("rule", "b")): 0,
         (("outcome", "unknown"), ("rule", "b")): 6,
+        (("outcome", "excepted"), ("rule", "c")): 0,
         (("outcome", "true"), ("rule", "c")): 0,
         (("outcome", "unknown"), ("rule", "c")): 0,
     }

@@ -97,7 +97,7 @@ def test_the_shipped_files_validate() -> None:
         "a number out of range",
         "an unknown type",
         "a bad window",
-        "noisy or",
+        "an unknown combination",
         "a key of a later version",
         "canary",
     ],
