@@ -67,7 +67,7 @@ class Header:
     taken_ms: int
     """Wall clock, for its age in metrics only."""
     tables: Mapping[str, str] = field(default_factory=dict)
-    """Reference tables in force; headers of before 0.2 have none."""
+    """Reference tables in force."""
     state: str = BUILT
     """How the state came to its definitions."""
 
