@@ -11,6 +11,7 @@ import aiokafka
 from aiokafka.structs import TopicPartition
 
 from fraudstream.stream.errors import RestartMe
+from fraudstream.stream.reconnect import pause_between_tries
 from fraudstream.stream.security import aiokafka_options
 from fraudstream.stream.settings import Settings
 
@@ -41,6 +42,7 @@ class LogReader:
             max_partition_fetch_bytes=4 * 1024 * 1024,
             **aiokafka_options(settings),
         )
+        pause_between_tries(self._consumer._client)  # noqa: SLF001
         self._turn = asyncio.Lock()
 
     async def __aenter__(self) -> Self:

@@ -292,6 +292,7 @@ class Partition:
             pipeline = Pipeline.restore(
                 snapshot.state, bundle, model, live=live, checked=True, enrichment=tables
             )
+        pipeline.compute_what_is_read()
         pipeline.on_step = self._services.observer.step
         return pipeline
 

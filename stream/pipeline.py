@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from fraudstream.models.linear import Columns, LinearModel
 from fraudstream.rules.bundle import Bundle, Rule, Type
+from fraudstream.rules.compiler.lineage import features_read
 from fraudstream.rules.compiler.program import BoundProgram, Inputs
 from fraudstream.rules.compiler.text import render
 from fraudstream.rules.iso4217 import DECIMALS
@@ -144,6 +145,7 @@ class Pipeline:
         self.store = WindowStore(bundle.features, bundle.schema) if store is None else store
         self.on_step: Callable[[str], object] | None = None
         """Told the name of each step when it is done: whoever holds a clock may measure."""
+        self._every_feature = True
         self._tables = compile_schema(bundle.schema)
         self.enrichment = Enrichment(bundle, model, hash_key) if enrichment is None else enrichment
         self._use(bundle, model, live)
@@ -157,10 +159,21 @@ class Pipeline:
         placed = replace(bundle, slots=self.enrichment.slots)
         self._bound_model = None if model is None else bind_model(model, placed)
         self._filters = _bind_filters(bundle, self.hash_key)
+        self._choose_features()
         self._plan = compile_plan(bundle)
         self._program = bundle.program.bind(self.hash_key)
         self._evidence = Evidence(bundle)
         self._decimals = DECIMALS[bundle.schema.base_currency]
+
+    def compute_what_is_read(self) -> None:
+        """Leave features out of the matrix that neither rules nor the model read; decisions are the same."""
+        self._every_feature = False
+        self._choose_features()
+
+    def _choose_features(self) -> None:
+        inputs = [] if self.model is None else [[item.name for item in self.model.inputs]]
+        read = None if self._every_feature else features_read(self.bundle, inputs)
+        self.store.compute(self.bundle.features, read)
 
     def switch(
         self,

@@ -212,6 +212,8 @@ class ReferenceKeeper:
     async def _collected(
         self, follower: TopicFollower, before: TableVersion, content: Content
     ) -> TableVersion:
+        # Compaction takes removals away, and their times with them: content does not grow older by that.
+        content = replace(content, as_of_ms=max(content.as_of_ms, before.content.as_of_ms))
         if follower.is_whole:
             return await self._stored(before, content)
         if not len(content) and not len(content.removed):

@@ -171,7 +171,7 @@ class Settings:
         "How the password is proven; it never crosses the network.",
         choices=("SCRAM-SHA-512", "SCRAM-SHA-256"),
     )
-    sasl_username: str = setting("", "Security", "Name of the SCRAM user, for `SASL_SSL`.")
+    sasl_username: str = setting("", "Security", "SCRAM user.", pattern=r"\S*", expected="a name, or empty")
     sasl_password_file: str = setting(
         "",
         "Security",

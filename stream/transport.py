@@ -35,6 +35,7 @@ from fraudstream.stream.errors import RestartMe
 from fraudstream.stream.intake import Intake, Verdict, slice_of
 from fraudstream.stream.lease import Lease
 from fraudstream.stream.lost_rights import as_not_permitted
+from fraudstream.stream.reconnect import pause_between_tries
 from fraudstream.stream.security import aiokafka_options
 from fraudstream.stream.settings import Settings
 from fraudstream.stream.wire.types import Slice
@@ -63,10 +64,16 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
         "call_thread",
         "position",
     ),
-    "faust.transport.drivers.aiokafka:Producer": ("_settings_auth", "_settings_extra", "_ensure_producer"),
+    "faust.transport.drivers.aiokafka:Producer": (
+        "_new_producer",
+        "_settings_auth",
+        "_settings_extra",
+        "_ensure_producer",
+    ),
     "faust.app.base:App": ("_new_transport", "_new_producer_transport"),
     "aiokafka.consumer.group_coordinator:GroupCoordinator": ("_send_req", "_do_heartbeat"),
     "aiokafka:AIOKafkaProducer": ("create_batch", "send_batch"),
+    "aiokafka.client:AIOKafkaClient": ("_metadata_update",),
 }
 """``module:class`` -> names without a promise of stability."""
 
@@ -140,6 +147,7 @@ class LeasedConsumer(aiokafka.AIOKafkaConsumer):  # type: ignore[misc]
     def __init__(self, *args: Any, lease: Lease, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._lease = lease
+        pause_between_tries(self._client)
 
     async def start(self) -> None:
         """Start, then listen to the coordinator's answers."""
@@ -419,6 +427,11 @@ class SliceProducer(driver.Producer):  # type: ignore[misc]
     """Producer that appends whole batches to a given partition."""
 
     logger = _FAUST_LOG
+
+    def _new_producer(self, transactional_id: str | None = None) -> Any:
+        made = super()._new_producer(transactional_id)
+        pause_between_tries(made.client)
+        return made
 
     def _settings_auth(self) -> Mapping[str, Any]:
         return aiokafka_options(self.app.settings)

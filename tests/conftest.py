@@ -7,8 +7,17 @@ from collections.abc import Iterator
 import pytest
 from support.kafka import Topics
 from support.kernels import compile_kernels
+from support.worker import Running
 
 from fraudstream.stream.localkafka import Kafka, some_kafka
+
+
+@pytest.fixture(autouse=True)
+def workers_end() -> Iterator[None]:
+    """No worker outlives its test, however that ended."""
+    yield
+    while Running.started:
+        Running.started.pop().kill()
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import sys
 
 from fraudstream.stream.app import create_app
 from fraudstream.stream.errors import Exit
+from fraudstream.stream.repeats import LIBRARIES, Repeats
 from fraudstream.stream.settings import Settings, load_settings
 from fraudstream.stream.worker import Worker
 
@@ -48,7 +49,9 @@ def run(args: argparse.Namespace) -> int:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    for name in ("faust", "mode", "aiokafka"):
+    for handler in logging.root.handlers:
+        handler.addFilter(Repeats())
+    for name in LIBRARIES:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.root.level))
     options = {name: getattr(args, name) for name in ("shadow", "accept_short_history", "backfill")}
     asyncio.run(serve(settings, **options))

@@ -160,6 +160,14 @@ class WindowStore:
             self.warming.hide(self._features, admission.as_of_ms, result.value, result.state)
         return result
 
+    def compute(self, features: FeatureSet, read: frozenset[str] | None) -> None:
+        """Compute only some features from now on, None: all; the others are missing in the matrix.
+
+        ``features`` are the store's definitions, whatever their names. What is kept does not change.
+        """
+        self._features = features
+        self._plan = compile_features(features, self._schema, read)
+
     def redefined(self, features: FeatureSet) -> WindowStore:
         """Return the store under other definitions; this one is of no use afterwards.
 
@@ -213,6 +221,16 @@ class WindowStore:
         gone = order[: int(np.searchsorted(np.cumsum(size[order]), excess)) + 1]
         kernel_bound.evict(self._m, self._plan.table, numbers[gone])
         self.evicted_keys += len(gone)
+
+    @property
+    def limit_ratio(self) -> float:
+        """Counted bytes as a share of ``max_state_bytes``; 0 without such a bound."""
+        return self.counted_bytes / self._bound if self._bound else 0.0
+
+    @property
+    def warming_features(self) -> int:
+        """Features that are not complete yet."""
+        return len(self.warming.remaining(self._features, self.watermark_ms)) if self.warming.born else 0
 
     @property
     def counted_bytes(self) -> int:

@@ -122,8 +122,8 @@ def test_a_port_that_was_taken_meanwhile_costs_another_attempt(
     choose = broker._free_ports
     with LocalKafka() as first:
         taken = int(first.bootstrap.split(":")[1])
-        answers = [(choose()[0], taken)]
-        monkeypatch.setattr(broker, "_free_ports", lambda: answers.pop() if answers else choose())
+        answers = [(choose(1)[0], taken)]
+        monkeypatch.setattr(broker, "_free_ports", lambda count: answers.pop() if answers else choose(count))
         with LocalKafka() as second:
             assert second.bootstrap != first.bootstrap
             assert answers == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -47,6 +48,10 @@ def test_a_broker_that_is_away_makes_the_worker_unready_and_leaves_it_alive(
             worker.wait_for(lambda: probe(port, "/readyz")[0] == 503, "unreadiness", 40)
             assert "the broker was not seen for" in probe(port, "/readyz")[1]
             assert probe(port, "/livez") == (200, "ok\n")
+            # It waits quietly: a client that tries as fast as it can fills a disk in a day.
+            before = len(worker.text.splitlines())
+            time.sleep(5)
+            assert len(worker.text.splitlines()) - before < 30
             broker.restart()
             worker.wait_for(lambda: probe(port, "/readyz")[0] == 200, "readiness after the outage")
             feed.send(records[50:])

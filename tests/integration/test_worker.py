@@ -102,7 +102,7 @@ rules:
 def test_a_feature_added_live_warms_and_is_filled_from_the_log_when_told(
     topics: Topics, tmp_path: Path
 ) -> None:
-    """What was known goes on at a journaled offset; a kill, a restart and a back-fill repeat the same bytes."""
+    """What was known goes on at a journaled offset; a kill and a back-fill repeat the same bytes."""
     site = make(topics, tmp_path, snapshot_records="300")
     feed, records = Feed(site), traffic(1_600, 17)
     worker = site.start()

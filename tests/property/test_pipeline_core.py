@@ -183,17 +183,41 @@ def test_steps_come_in_the_order_of_the_road():
 
 
 def test_a_switch_takes_other_rules_and_refuses_other_definitions():
-    """Rules and model change between slices; schema and features need their state built again."""
+    """Rules and model change between slices; schema and time settings need their state built again."""
     pipeline, log = new_pipeline(), rough_log()
     bundle = shipped_bundle()
     pipeline.process(log.part(0, 100))
     pipeline.switch(replace(bundle, hash="sha256:other", rules=()), None, live=False)
     body = orjson.loads(pipeline.process(log.part(100, 101)).encoded.record(0))
     assert (body["rules_version"], body["models_version"], body["models"]) == ("sha256:other", "none", {})
-    with pytest.raises(RebuildNeeded, match="other features"):
-        pipeline.switch(replace(bundle, features=replace(bundle.features, hash="x")), None)
+    late = replace(bundle.features.time, allowed_lateness_ms=1)
+    with pytest.raises(RebuildNeeded, match="`time:`"):
+        pipeline.switch(replace(bundle, features=replace(bundle.features, time=late, hash="x")), None)
     with pytest.raises(RebuildNeeded, match="another schema"):
         pipeline.switch(replace(bundle, schema=replace(bundle.schema, hash="x")), None)
+
+
+def test_what_nobody_reads_is_not_computed_and_changes_nothing():
+    """Decisions, state and snapshots are the same; the matrix lacks features that no rule reads."""
+    whole, lean = new_pipeline(), new_pipeline()
+    lean.compute_what_is_read()
+    few = replace(shipped_bundle(), rules=shipped_bundle().rules[:3])
+    for pipeline in (whole, lean):
+        pipeline.switch(few, None)
+    log = rough_log()
+    all_of_it, read = whole.process(log.part(0, 1_000)), lean.process(log.part(0, 1_000))
+    assert [all_of_it.encoded.record(i) for i in range(len(all_of_it.rows))] == [
+        read.encoded.record(i) for i in range(len(read.rows))
+    ]
+    assert lean.state_hash() == whole.state_hash()
+    assert lean.snapshot() == whole.snapshot()
+    computed = (read.matrix.state.any(axis=0)).sum()
+    assert 0 < computed < (all_of_it.matrix.state.any(axis=0)).sum()
+    lean.switch(shipped_bundle(), None)
+    whole.switch(shipped_bundle(), None)
+    assert lean.process(log.part(1_000, 1_500)).encoded.record(0) == whole.process(
+        log.part(1_000, 1_500)
+    ).encoded.record(0)
 
 
 def test_slices_of_another_partition_or_of_the_past_are_refused():

@@ -28,6 +28,10 @@ class Run:
     restart: int
     start_from: int
 
+    def __repr__(self) -> str:
+        """Return what fits a screen: long streams are made anew from the seed."""
+        return f"Run({self.features.time}, {self.features.features}, {len(self.events)} events)"
+
 
 @st.composite
 def runs(draw: st.DrawFn) -> Run:

@@ -76,6 +76,8 @@ class _Panes:
         ages = sorted({self.age} | {reach for reach, _ in paned if reach > self.age})
         steps = [(age, math.gcd(*(pane for reach, pane in paned if reach > age))) for age in ages]
         self.steps = [step for step in steps if step[1]]
+        self.first = self.steps[0][1] if self.steps else None
+        """Panes of events that are not beyond `max_events_per_key`, where there are any."""
         if self.age > DAY + lateness:
             self.steps.insert(0, (DAY + lateness, math.gcd(HOUR, *(step[1] for step in self.steps[:1]))))
 
@@ -195,8 +197,14 @@ class Oracle:
         history.last = max(history.last, time)
         counted = [one for one in history.kept if watermark is None or one.time > watermark - panes.age]
         if len(counted) > settings.max_events_per_key:
-            history.kept.remove(counted[0])
-            _insert(history.folded, counted[0])
+            # With it goes what is older and not yet in a whole pane of 11.
+            older = history.kept[: history.kept.index(counted[0])]
+            whole = 0 if watermark is None else watermark - panes.age
+            for one in [*older, counted[0]]:
+                in_pane = panes.first is None or _ceil(one.time, panes.first) <= whole
+                if one is counted[0] or not in_pane:
+                    history.kept.remove(one)
+                    _insert(history.folded, one)
 
     def _clamps(self, item: Feature, event: Event) -> bool:
         """10. A value beyond the bound, of an event whose key is there."""
@@ -251,15 +259,15 @@ class Oracle:
             exact = {self._of(item.of[0], one) for one in chosen}
             exact |= {value for value, last in newest.items() if last > begin}
             return (min(len(exact), item.max_distinct),)  # 9.
-        return self._aggregate(item, chosen, gone, as_of)
+        return self._aggregate(item, chosen, gone, current)
 
     def _aggregate(
-        self, item: Feature, chosen: list[_Kept], gone: list[_Kept], as_of: int
+        self, item: Feature, chosen: list[_Kept], gone: list[_Kept], current: _Kept
     ) -> tuple[Any, ...] | None:
         if item.agg is Agg.COUNT:
             return (len(gone) + len(chosen),)
         if item.agg in (Agg.FIRST, Agg.SINCE_FIRST, Agg.LAST, Agg.SINCE_LAST):
-            return self._end(item, chosen, gone, as_of)
+            return self._end(item, chosen, gone, current)
         numbers = [self._number(item, one.event) for one in [*gone, *chosen]]
         of = self.schema.field(item.of[0])
         scale = 10.0**of.decimals if of.type is Type.NUMBER else None
@@ -288,16 +296,17 @@ class Oracle:
         return (result if scale is None else result / scale,)
 
     def _end(
-        self, item: Feature, chosen: list[_Kept], gone: list[_Kept], as_of: int
+        self, item: Feature, chosen: list[_Kept], gone: list[_Kept], current: _Kept
     ) -> tuple[Any, ...] | None:
         """First or last event, or the time since it."""
+        as_of = current.time
         first = item.agg in (Agg.FIRST, Agg.SINCE_FIRST)
         ends = gone[:1] if first else gone[-1:]
         if item.window_ms is None:
             # Without a window the first and the last folded event are known with their times.
             ends = [one for one in ends if one.time <= as_of]
-        # What is folded is earlier than what is kept, and the current event is the last of all.
-        candidates = [*ends, *chosen]
+        # The current event is the last of all.
+        candidates = sorted([*ends, *chosen], key=lambda one: (one is current, one.time))
         if not candidates:
             return None
         found = candidates[0] if first else candidates[-1]

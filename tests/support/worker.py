@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, TopicPartition
 from support.kafka import Topics
@@ -159,6 +159,9 @@ class Feed:
 class Running:
     """A worker process."""
 
+    started: ClassVar[list[Running]] = []
+    """Of the running test; a fixture ends those that a failed test left."""
+
     def __init__(
         self, site: Site, arguments: Sequence[str], module: str, environment: dict[str, str]
     ) -> None:
@@ -178,6 +181,7 @@ class Running:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+        self.started.append(self)
 
     @property
     def text(self) -> str:
