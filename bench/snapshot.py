@@ -65,6 +65,10 @@ def _stalls(taken: dict[str, Any]) -> Table:
             (f"snapshot {number}: step, processor", one["times"]["step_cpu"]),
             (f"snapshot {number}: step, wall clock", one["times"]["step"]),
         ]
+        if "doubling" in one["times"]:
+            rows.append(
+                (f"snapshot {number}: slice in which a table doubled, processor", one["times"]["doubling"])
+            )
     table.rows += [[label, part["median"], part["p99"], part["max"]] for label, part in rows]
     return table
 
@@ -83,7 +87,8 @@ def _times(taken: dict[str, Any], restored: dict[str, Any]) -> Table:
         ("until the file is durable, ms", [one["durable_s"] * 1e3 for one in runs]),
         ("all at once, at a stop, ms", [taken["at_once_s"] * 1e3]),
         ("reading and checking the file, ms", [value * 1e3 for value in restored["read_s"]]),
-        ("restoring, ms", [value * 1e3 for value in restored["restore_s"]]),
+        ("restoring, wall clock ms", [value * 1e3 for value in restored["restore_s"]]),
+        ("restoring, processor ms", [value * 1e3 for value in restored["restore_cpu_s"]]),
         ("first batch of 64 after it, ms", [value * 1e3 for value in restored["first_batch_s"]]),
     ):
         table.rows.append([label, statistics.median(values), min(values), max(values)])

@@ -34,6 +34,8 @@ class Times:
     step: list[int] = field(default_factory=list)
     slice_cpu: list[int] = field(default_factory=list)
     step_cpu: list[int] = field(default_factory=list)
+    doubling: list[int] = field(default_factory=list)
+    """Slices in which a table doubled; they are in no other list."""
 
     def summary(self) -> dict[str, dict[str, float]]:
         """Return median, 99th percentile and largest in milliseconds."""
@@ -65,10 +67,15 @@ class Slices:
     def process(self, times: Times) -> None:
         """Take the next slice through admission and windows."""
         batch, masks = next(self._made)
+        tables = self._store.table_bytes
         cpu, wall = time.thread_time_ns(), time.perf_counter_ns()
         self._store.advance(batch, self._store.admit(batch, 0), masks)
-        times.slice.append(time.perf_counter_ns() - wall)
-        times.slice_cpu.append(time.thread_time_ns() - cpu)
+        took, took_cpu = time.perf_counter_ns() - wall, time.thread_time_ns() - cpu
+        if self._store.table_bytes != tables:
+            times.doubling.append(took_cpu)
+            return
+        times.slice.append(took)
+        times.slice_cpu.append(took_cpu)
 
 
 def write_down(copy: Copy, file: SnapshotFile, slices: Slices, times: Times) -> None:
@@ -156,16 +163,17 @@ def restore(workload: str, resolution: str, path: str, rounds: int) -> dict[str,
     """Read the newest snapshot of a directory, restore a partition and decide a batch, several times."""
     bundle = bundle_of(workload, resolution)
     Pipeline(0, HASH_KEY, bundle, None).warm()
-    read, restored, first = [], [], []
+    read, restored, processor, first = [], [], [], []
     pipeline: Pipeline | None = None
     newest = max(Path(path).glob("*.snapshot"))
     for _ in range(rounds):
         pipeline = None
         begin = time.perf_counter()
         snapshot = read_snapshot(newest)
-        middle = time.perf_counter()
+        middle, cpu = time.perf_counter(), time.thread_time()
         pipeline = Pipeline.restore(snapshot.state, bundle, None, checked=True)
         end = time.perf_counter()
+        processor.append(time.thread_time() - cpu)
         read.append(middle - begin)
         restored.append(end - middle)
         del snapshot
@@ -178,6 +186,7 @@ def restore(workload: str, resolution: str, path: str, rounds: int) -> dict[str,
     return {
         "read_s": read,
         "restore_s": restored,
+        "restore_cpu_s": processor,
         "first_batch_s": first,
         "resident_bytes": resident(),
         "state_bytes": pipeline.store.state_bytes,

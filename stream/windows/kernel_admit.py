@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from fraudstream.stream.windows import layout as at
-from fraudstream.stream.windows.kernel_bits import mix31, pointer
+from fraudstream.stream.windows.kernel_bits import mix31, pointer, prefetch
 
 D_RING = 0  # where entries begin
 D_RING_MASK = 1
@@ -44,6 +44,7 @@ _DUPLICATE, _ID_REUSE, _LATE, _CLOCK_SKEW = 1, 2, 4, 8
 _USED = np.int64(1 << 62)
 _HASH = np.int64(0x3FFFFFFF)
 _LOW32 = np.int64(0xFFFFFFFF)
+_AHEAD = 16
 _SALT_ID, _SALT_OTHER = np.int64(1), np.int64(2)
 
 
@@ -313,6 +314,10 @@ def restore_entries(memory, items):  # type: ignore[no-untyped-def]
     """Append entries of a snapshot."""
     d = pointer(memory)
     for row in range(len(items)):
+        ahead = row + _AHEAD
+        if ahead < len(items):
+            bits = slot_bits(items[ahead, 0], items[ahead, 1], 0, 0, True)
+            prefetch(d, d[D_INDEX] + (bits & d[D_INDEX_MASK]))
         slot, head = find_head(d, items[row, 0], items[row, 1])
         sequence = remember(
             d,

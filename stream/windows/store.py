@@ -67,6 +67,7 @@ class WindowStore:
         m[at.C_INDEX], m[at.C_INDEX_MASK] = self._areas[0], INDEX_MIN - 1
         m[at.C_ARENA] = m[at.C_ARENA_BEGIN] = len(m) // 2
         m[at.C_ARENA_END] = len(m) - area_words(len(m))
+        self._memory.even(len(m) - area_words(len(m)), area_words(len(m)))
         self._copy: Copy | None = None
         self._evicted = at.CONTROL + np.arange(len(plan.kinds)) * at.KIND_STATE + at.EVICTED
         m[self._evicted] = at.NEVER
@@ -100,6 +101,11 @@ class WindowStore:
         m = self._m
         words = m[at.C_ARENA] - m[at.C_ARENA_BEGIN] + m[at.C_USED] * at.HEADER + m[at.C_INDEX_MASK] + 1
         return int(words) * 8 + self._dedup.allocated_bytes
+
+    @property
+    def table_bytes(self) -> int:
+        """Bytes of the tables that double when they are full, all at once: index and duplicates."""
+        return int(self._m[at.C_INDEX_MASK] + 1) * 8 + self._dedup.allocated_bytes
 
     def admit(self, batch: Batch, start_from: int) -> Admission:
         """Recognise duplicates, lateness and clock skew, in log order; raise the watermark.
