@@ -314,10 +314,11 @@ class Severity(IntEnum):
 
 
 class Mode(StrEnum):
-    """Life of a rule. Draft and retired rules are checked but not evaluated."""
+    """Life of a rule. Draft and retired ones are checked, not evaluated; a canary acts on a share of keys."""
 
     DRAFT = "draft"
     SHADOW = "shadow"
+    CANARY = "canary"
     LIVE = "live"
     RETIRED = "retired"
 
@@ -343,7 +344,7 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One evaluated rule, live or shadow."""
+    """One evaluated rule: live, canary or shadow."""
 
     id: str
     title: str
@@ -369,13 +370,13 @@ class Rule:
     """Every name the rule reads, for alerts' evidence and `rules explain`."""
     before: int = -1
     """Output of the whole condition without exceptions; -1: there are none."""
-    bands: tuple[Effect, ...] = ()
-    """Where the points depend on the row: disjoint outputs that make up ``index``."""
+    split: tuple[Effect, ...] = ()
+    """Where the points depend on the row, and for a canary: disjoint outputs of the rows on which it acts."""
 
     @property
     def effects(self) -> tuple[Effect, ...]:
         """Return the disjoint outputs on which the rule acts, with its points there."""
-        return self.bands or (Effect(self.index, self.score),)
+        return self.split or (Effect(self.index, self.score),)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ class DecidePlan:
 
     bundle: Bundle
     live: tuple[Rule, ...]
-    """Live rules in id order, one with score bands once for each band with the band's score; the kernel's
+    """Live rules and canaries in id order, one with score bands once for each band; the kernel's
     matches are positions in it."""
     rules: I64
     typologies: I64
@@ -99,7 +99,7 @@ def compile_plan(bundle: Bundle) -> DecidePlan:
     live = tuple(
         replace(rule, index=effect.output, score=effect.score)
         for rule in bundle.rules
-        if rule.mode is Mode.LIVE
+        if rule.mode in (Mode.LIVE, Mode.CANARY)
         for effect in rule.effects
     )
     rules = np.array([(r.index, _kind(r), r.score, r.typology) for r in live], np.int64).reshape(-1, 4)

@@ -8,11 +8,12 @@ live. Tests with events need the whole pipeline, which stands on a higher floor:
 
 A runner makes a fresh pipeline for partition 0 with an all-zero hash key, the bundle and the model in
 force, feeds the records in the order given with offsets from 0 and their event times as record
-timestamps, and reports the last decision. ``match`` has an entry for each rule that is live or shadow.
+timestamps, and reports the last decision. ``match`` has an entry for each evaluated rule.
 
 ``expect`` means: ``match`` the rule's outcome; ``action`` in a ``given`` test the rule's own action
 (``none`` without a match), in a test with events the decision of the whole bundle (``none`` is ``pass``);
-``score`` the rule's own points (0 without a match); ``reason`` the rule's text in the policy's language.
+``score`` the rule's own points (0 without a match, and with events for a canary outside of its share);
+``reason`` the rule's text in the policy's language.
 """
 
 from __future__ import annotations
@@ -109,10 +110,11 @@ def _given_verdicts(
         return {}
     inputs = inputs_of(bundle, [_values(bundle, case) for _, case in pairs])
     index = {rule.id: rule.index for rule in bundle.rules}
-    bands = {rule.id: rule.bands for rule in bundle.rules}
+    bands = {rule.id: rule.split for rule in bundle.rules}
     resting: list[Checked] = []
     for rule in rules:
-        if rule.id not in index and rule.outcome is not None:
+        # Tests with values look at a canary's condition, whatever share the key is in.
+        if rule.outcome is not None and (rule.id not in index or rule.canary is not None):
             index[rule.id] = at = bundle.program.outputs + len(resting)
             resting.append(rule.outcome.full)
             resting += [output for output, _ in rule.outcome.effects]

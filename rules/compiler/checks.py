@@ -37,6 +37,7 @@ _INEXACT_CALLS = frozenset({
     "ratio", "distance_km", "speed_kmh",
     "seconds_between", "minutes_between", "hours_between", "days_between",
 })  # fmt: skip
+_ACTING = (Mode.LIVE, Mode.CANARY)
 _BASELINES = (Agg.MEAN, Agg.STD, Agg.MIN, Agg.MAX)
 
 
@@ -58,7 +59,7 @@ def check_tests(declared: Declared, findings: Findings) -> None:
     """Refuse a live rule that no test shows matching and not matching."""
     for rule in declared.rules:
         nodes = rule.section.items("tests")
-        if rule.mode is not Mode.LIVE or len(rule.cases) < len(nodes):
+        if rule.mode not in _ACTING or len(rule.cases) < len(nodes):
             continue
         matches = [case.expect.match for case in rule.cases]
         absent = [
@@ -70,14 +71,14 @@ def check_tests(declared: Declared, findings: Findings) -> None:
             if not seen
         ]
         if absent:
-            message = f"the live rule `{rule.id}` needs {' and '.join(absent)} test"
+            message = f"the {rule.mode.value} rule `{rule.id}` needs {' and '.join(absent)} test"
             findings.error(rule.place, message, "add it to `tests`, or set `mode: {state: draft}`")
 
 
 def check_effect(declared: Declared, findings: Findings) -> None:
     """Warn about live rules that change nothing."""
     for rule in declared.rules:
-        if rule.mode is Mode.LIVE and rule.action is Action.NONE and not rule.score:
+        if rule.mode in _ACTING and rule.action is Action.NONE and not rule.score:
             hint = "give a score or an action, or set `mode: {state: shadow}`"
             findings.warning(
                 rule.place, "no-effect", f"the rule `{rule.id}` has no action and no score", hint

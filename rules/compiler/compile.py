@@ -244,16 +244,16 @@ def _build(declared: Declared, files: Mapping[str, bytes]) -> Bundle:
 
 
 def _with_effects(rule: Rule, declared: DeclaredRule, outputs: list[Checked]) -> Rule:
-    """Append a rule's further outputs, for exceptions and score bands."""
+    """Append a rule's further outputs, for exceptions, score bands and canaries."""
     found = declared.outcome
     assert found is not None
     before = -1
     if found.before is not None:
         before = len(outputs)
         outputs.append(found.before)
-    bands = tuple(Effect(len(outputs) + at, score) for at, (_, score) in enumerate(found.effects))
-    outputs += [output for output, _ in found.effects]
-    return replace(rule, before=before, bands=bands)
+    split = tuple(Effect(len(outputs) + at, score) for at, (_, score) in enumerate(declared.acts))
+    outputs += [output for output, _ in declared.acts]
+    return replace(rule, before=before, split=split)
 
 
 def _built(rule: DeclaredRule, index: int, gate: int, typologies: Mapping[str, int]) -> Rule:

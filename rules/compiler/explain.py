@@ -25,6 +25,7 @@ _ACTIONS = {
 _MODES = {
     Mode.DRAFT: "a draft: checked, never evaluated",
     Mode.SHADOW: "in shadow: evaluated and counted, without effect",
+    Mode.CANARY: "a canary",
     Mode.LIVE: "live",
     Mode.RETIRED: "retired: never evaluated",
 }
@@ -86,7 +87,10 @@ def _lines(declared: Declared, rule: DeclaredRule) -> Iterator[str]:
     place = rule.place.span
     yield f"{rule.id}: {rule.title}"
     who = f"owner {rule.owner or 'nobody'}; severity {rule.severity.name.lower()}"
-    yield f"{place.file}:{place.line}; {who}; {_MODES[rule.mode]}"
+    mode = _MODES[rule.mode]
+    if rule.canary is not None:
+        mode += f": acts on {rule.canary.parts / 100:g} % of {rule.canary.slot.name}, counts on the rest"
+    yield f"{place.file}:{place.line}; {who}; {mode}"
     yield ""
     yield f"On {' or '.join(rule.on)} events{_interval(rule)} it matches when"
     for part in rule.conditions.values():

@@ -51,7 +51,7 @@ BOOL_WIDTH = 3
 (ADD_I, SUB_I, NEG_I, ABS_I, MIN_I, MAX_I, SCALE, ROUND_I, MULTIPLE_I, BETWEEN_I) = range(10)
 (ADD_F, SUB_F, NEG_F, ABS_F, MIN_F, MAX_F, MUL, DIV, ROUND_F, MULTIPLE_F, BETWEEN_F) = range(10, 21)
 (FLOAT, RINT, COALESCE, OWN, LOCAL, HOUR, DAY, WEEKDAY, MIDNIGHT, DISTANCE) = range(21, 31)
-(LOWER, LENGTH, STARTS, ENDS, CONTAINS) = range(31, 36)
+(LOWER, LENGTH, SHARE, STARTS, ENDS, CONTAINS) = range(31, 37)
 
 # Atoms; suffixes: C constant, R register, W two words.
 (LT_I, EQ_I, LT_F, GT_F, EQ_F, LT_IR, EQ_IR, LT_FR, EQ_FR, EQ_W, EQ_WR) = range(11)
@@ -61,6 +61,8 @@ BOOL_WIDTH = 3
 (AND, SAME, ELSE, KNOWN) = range(4)
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
+SHARES = 10_000
+"""Parts into which keys are divided: a canary's percentage has two digits behind the point."""
 LINEAR = 8
 """Sets up to this size are searched one by one."""
 
@@ -385,6 +387,10 @@ def _texts(op, code, c, m, base, regs, pres, start, size, buffer, text, spare, k
             for j in range(bytes_):
                 count += (np.int64(buffer[at + j]) & 0xC0) != 0x80
             regs[to + i] = count
+        elif op == SHARE:
+            # No key: partitions, restarts and tests must agree on who is in the share.
+            low, _ = siphash128(buffer, at, bytes_, NONE, NONE)
+            regs[to + i] = np.int64(U64(low) % U64(SHARES))
         else:
             found = 0
             if op == STARTS:

@@ -45,7 +45,9 @@ class Entry:
     @property
     def alive(self) -> bool:
         """Return whether something that runs on live traffic reads it."""
-        return bool(self.models) or any(use.mode in (Mode.LIVE, Mode.SHADOW) for use in self.uses)
+        return bool(self.models) or any(
+            use.mode in (Mode.LIVE, Mode.CANARY, Mode.SHADOW) for use in self.uses
+        )
 
 
 def catalogue(declared: Declared, models: Mapping[str, Iterable[str]]) -> tuple[Entry, ...]:

@@ -370,6 +370,7 @@ def _contained(
 def _as_strong(wide: DeclaredRule, narrow: DeclaredRule) -> bool:
     return (
         wide.mode is narrow.mode
+        and wide.share == narrow.share
         and wide.typology == narrow.typology
         and wide.action >= narrow.action
         and wide.score >= narrow.score

@@ -125,8 +125,8 @@ class Lowering:
             return _PLAIN_OPS[op], args
         if op == "lower":
             return k.LOWER, [args[0], self._column(term.args[0]), 0, 0, 0]
-        if op == "length":
-            return k.LENGTH, [args[0], self._column(term.args[0]), 0, 0, 0]
+        if op in ("length", "share"):
+            return k.LENGTH if op == "length" else k.SHARE, [args[0], self._column(term.args[0]), 0, 0, 0]
         if op == "coalesce":
             return k.COALESCE, [*args, term.kind.type.width]
         if op in ("local", "midnight"):

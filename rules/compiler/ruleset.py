@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from fraudstream.rules.bundle import Action, Mode, Schema, Segment, Severity, Slot
 from fraudstream.rules.compiler import grammar
 from fraudstream.rules.compiler import shape as shapes
+from fraudstream.rules.compiler.build import join
+from fraudstream.rules.compiler.canary import Canary, read_canary
 from fraudstream.rules.compiler.cases import Case, read_cases
 from fraudstream.rules.compiler.decision_table import Rows, read_table
 from fraudstream.rules.compiler.exceptions import read_bands, read_exceptions
@@ -83,6 +85,7 @@ class DeclaredRule:
     variants: Mapping[str, Parts] = field(default_factory=dict)
     """By segment, where params differ."""
     gate: Checked | None = None
+    canary: Canary | None = None
     outcome: Outcome | None = None
     """None where an error left nothing to run."""
     reason: Mapping[str, tuple[Segment, ...]] = field(default_factory=dict)
@@ -107,7 +110,22 @@ class DeclaredRule:
     @property
     def evaluated(self) -> bool:
         """Return whether the rule runs on live traffic."""
-        return self.mode in (Mode.LIVE, Mode.SHADOW)
+        return self.mode in (Mode.LIVE, Mode.CANARY, Mode.SHADOW)
+
+    @property
+    def share(self) -> tuple[int, str]:
+        """Return how many keys of ten thousand it acts on, and which."""
+        return (10_000, "") if self.canary is None else (self.canary.parts, self.canary.slot.name)
+
+    @property
+    def acts(self) -> tuple[tuple[Checked, int], ...]:
+        """Return disjoint outputs on which the rule acts, with points; empty: wherever it holds."""
+        found = self.outcome
+        if found is None or self.canary is None:
+            return () if found is None else found.effects
+        chosen = self.canary.term
+        pieces = found.effects or ((found.full, self.score),)
+        return tuple((Checked("", None, join("and", [piece.term, chosen])), score) for piece, score in pieces)
 
 
 def read_rules(
@@ -165,7 +183,8 @@ def _read_rule(
         section=section,
         title=section.text("title"),
         severity=Severity[section.choice("severity", SEVERITIES, "low").upper()],
-        mode=Mode("live" if mode is None else _state(mode, findings)),
+        mode=Mode("live" if mode is None else mode.choice("state", STATES, "live")),
+        canary=None if mode is None else read_canary(mode, scope, context.schema, findings),
         action=action,
         never_override=section.choice("override", OVERRIDES, "allowed") == "never",
         score=_score(section, parts),
@@ -209,20 +228,14 @@ def _with_program(rule: DeclaredRule, context: Context) -> DeclaredRule:
         return rule
     used = [part for part in rule.parts if part.label not in rule.conditions]
     slots = {slot.name: slot for part in used for slot in names_read(part.checked)}
+    if rule.canary is not None:
+        slots[rule.canary.slot.name] = rule.canary.slot
     if marks and context.segment is not None:
         slots[context.segment.name] = context.segment
     for pieces in rule.reason.values():
         slots.update((piece.slot.name, piece.slot) for piece in pieces if piece.slot is not None)
     reads = tuple(slots[name] for name in sorted(slots) if name in context.scope.slots)
     return replace(rule, gate=door, outcome=found, reads=reads)
-
-
-def _state(section: Section, findings: Findings) -> str:
-    node = section.scalar("state")
-    if node is not None and node.text == "canary":
-        findings.error(node, "`canary` is not supported yet", "use `shadow`")
-        return "shadow"
-    return section.choice("state", STATES, "live")
 
 
 def _score(section: Section, parts: Parts) -> int:

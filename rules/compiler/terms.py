@@ -19,6 +19,7 @@ hour, day, weekday        of a local time; its date; of a date
 midnight                  the time at which a date begins in zone data
 distance, speed           km between two places; km/h from km and a duration
 lower, length             of a text field
+share                     0 to 9,999 by an unkeyed hash of a text field
 starts_with ends_with
 contains                  of a text field, data: the constant; condition
 multiple                  args[0] is not 0 and a multiple of args[1]; condition

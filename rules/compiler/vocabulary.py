@@ -21,7 +21,7 @@ CLASSES = ("public", "internal", "personal", "secret")
 SEVERITIES = ("low", "medium", "high", "critical")
 ACTIONS = ("none", "pass", "alert", "block")
 OVERRIDES = ("allowed", "never")
-STATES = ("draft", "shadow", "live", "retired")
+STATES = ("draft", "shadow", "canary", "live", "retired")
 COMBINES = ("sum", "max", "noisy_or")
 WHEN_STALE = ("keep", "missing")
 AGGREGATES = tuple(item.value for item in Agg)
@@ -259,8 +259,11 @@ PARAM = Shape(
 )
 MODE = Shape(
     "`mode`",
-    {"state": Key("Life of the rule.", _one_of(*STATES), required=True)},
-    frozenset({"percent", "by"}),
+    {
+        "state": Key("Life of the rule.", _one_of(*STATES), required=True),
+        "percent": Key("Share of keys on which a canary acts, 0.01 to 100.", Word("decimal")),
+        "by": Key("Id by which a canary takes keys, e.g. `account.id`.", NAME),
+    },
 )
 EFFECTIVE = Shape(
     "`effective`",
@@ -334,7 +337,7 @@ RULE = Shape(
             Either((_whole(0, 100), Listed(SCORE_BAND))),
         ),
         "priority": Key("Order of reasons among equals, high first.", _whole(-1_000_000, 1_000_000)),
-        "mode": Key("Whether the rule decides, only counts, or rests.", MODE),
+        "mode": Key("Whether the rule decides, decides for a share of keys, only counts, or rests.", MODE),
         "effective": Key("When the rule is in force.", EFFECTIVE),
         "reason": Key(
             "Text for analysts and customers by language, with `{name}` placeholders.", Mapped(TEXT)

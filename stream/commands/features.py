@@ -221,7 +221,7 @@ def _lines(found: _Catalogue, entry: Entry) -> Iterator[str]:
 
 
 def _runs(mode: Mode) -> bool:
-    return mode in (Mode.LIVE, Mode.SHADOW)
+    return mode in (Mode.LIVE, Mode.CANARY, Mode.SHADOW)
 
 
 def _window(entry: Entry) -> str | None:

@@ -102,7 +102,7 @@ def cases(draw: st.DrawFn) -> tuple[Bundle, np.ndarray, np.ndarray, np.ndarray, 
         for i in range(count)
     ]
     rules = [
-        replace(rule, bands=tuple(Effect(2 * count + BANDS * i + b, 7 * b) for b in range(BANDS)))
+        replace(rule, split=tuple(Effect(2 * count + BANDS * i + b, 7 * b) for b in range(BANDS)))
         if draw(st.booleans())
         else rule
         for i, rule in enumerate(rules)
@@ -148,7 +148,7 @@ def test_decide_equals_the_contract_read_slowly(case):
             assert (decided.decision[row], decided.score[row], row in decided.reasons) == (0, 0, False)
             continue
         matched = [
-            replace(rule, score=7 * int(at)) if rule.bands else rule
+            replace(rule, score=7 * int(at)) if rule.split else rule
             for rule, hit, at in zip(bundle.rules, match[:, row], band[:, row], strict=True)
             if hit
         ]
@@ -160,7 +160,7 @@ def test_decide_equals_the_contract_read_slowly(case):
         ) == expected
     assert decided.counts.true.tolist() == [int((match[i] & active).sum()) for i in range(len(match))]
     points = np.array(
-        [[7 * at if r.bands else r.score for at in row] for r, row in zip(bundle.rules, band, strict=True)]
+        [[7 * at if r.split else r.score for at in row] for r, row in zip(bundle.rules, band, strict=True)]
     )
     wanted = (points.reshape(match.shape) * (match & active)).sum(axis=1)
     assert decided.counts.points.tolist() == wanted.tolist()

@@ -59,7 +59,12 @@ MISTAKES: tuple[tuple[str, str, str, str], ...] = (
     ("an exception without an end", CARD, "  action: block\n  score", "  exceptions: [{when: burst, owner: o@bank.example}]\n  action: block\n  score"),
     ("an exception that is no condition", CARD, "  action: block\n  score", "  exceptions: [{when: card.declines_10m, owner: o@bank.example, until: 2026-09-01}]\n  action: block\n  score"),
     ("an exception's bad end", CARD, "  action: block\n  score", "  exceptions: [{when: burst, owner: o@bank.example, until: next week}]\n  action: block\n  score"),
-    ("canary", PAYMENT, "mode: {state: shadow}", "mode: {state: canary, percent: 5}"),
+    ("a canary without a key", PAYMENT, "mode: {state: shadow}", "mode: {state: canary, percent: 5}"),
+    ("a canary by a number", PAYMENT, "mode: {state: shadow}", "mode: {state: canary, percent: 5, by: txn.amount}"),
+    ("a canary by a misspelt field", PAYMENT, "mode: {state: shadow}", "mode: {state: canary, percent: 5, by: acount.id}"),
+    ("a canary of nothing", PAYMENT, "mode: {state: shadow}", "mode: {state: canary, percent: 0, by: account.id}"),
+    ("a share without a canary", PAYMENT, "mode: {state: shadow}", "mode: {state: shadow, percent: 5}"),
+    ("a canary without a negative test", PAYMENT, "mode: {state: shadow}", "mode: {state: canary, percent: 5, by: account.id}"),
     # Schema
     ("an unknown type", SCHEMA, "type: country}", "type: contry}"),
     ("a default outside the enum", SCHEMA, "default: out}", "default: outwards}"),

@@ -99,7 +99,7 @@ def test_the_shipped_files_validate() -> None:
         "a bad window",
         "an unknown combination",
         "a key of a later version",
-        "canary",
+        "a score band without a score",
     ],
 )
 def test_mistakes_of_shape_are_underlined(title: str) -> None:
