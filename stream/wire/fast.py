@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
 
 import numpy as np
 
-from fraudstream.rules.siphash import key_words
 from fraudstream.stream.wire import layout as at
 from fraudstream.stream.wire.exact import Fault, read_record
 from fraudstream.stream.wire.kernel_rows import read_rows
@@ -14,10 +14,14 @@ from fraudstream.stream.wire.readers import Row
 from fraudstream.stream.wire.tables import SchemaTables
 from fraudstream.stream.wire.types import I32, I64, PAD_BYTES, U8, Batch, Rejected, Slice
 
+_key_words = struct.Struct("<2q").unpack
+
 
 def _scratch(tables: SchemaTables, hash_key: bytes) -> I64:
+    if len(hash_key) != 16:
+        raise ValueError(f"a hash key has 16 bytes, this one {len(hash_key)}")
     scratch = np.zeros(tables.flat.scratch_words, np.int64)
-    scratch[at.S_KEY : at.S_KEY + 2] = np.array(key_words(hash_key), np.uint64).view(np.int64)
+    scratch[at.S_KEY], scratch[at.S_KEY + 1] = _key_words(hash_key)
     return scratch
 
 
@@ -48,7 +52,7 @@ def read_slice(source: Slice, tables: SchemaTables, hash_key: bytes) -> Batch:
     """Read a slice's records; see `decode`."""
     n, words, flat = len(source), tables.schema.words, tables.flat
     scratch = _scratch(tables, hash_key)
-    text = np.empty(int(source.size.sum()) * flat.reads + n * flat.own_bytes + PAD_BYTES, np.uint8)
+    text = np.empty(int(np.add.reduce(source.size)) * flat.reads + n * flat.own_bytes + PAD_BYTES, np.uint8)
     rows: I32 = np.empty(n, np.int32)
     value: I64 = np.empty((words, n), np.int64)
     state: U8 = np.empty((words, n), np.uint8)
@@ -69,22 +73,26 @@ def read_slice(source: Slice, tables: SchemaTables, hash_key: bytes) -> Batch:
             if row.counted:
                 missing.update(row.counted)
         scratch[at.S_ROW] = number + 1
-    counts = int(flat.plan[at.H_S_COUNTS])
-    if scratch[counts : counts + words].any():
+    if scratch[at.S_COUNTED]:
+        counts = int(flat.plan[at.H_S_COUNTS])
         for column, name, cause in flat.counted:
             if count := int(scratch[counts + column]):
                 missing[name, cause] += count
     used, accepted = int(scratch[at.S_USED]), int(scratch[at.S_ROWS])
     text[used : used + PAD_BYTES] = 0
-    if accepted < n:
-        rows = rows[:accepted]
+    offset, time_ms = source.offset, source.time_ms
+    if accepted == n:
+        offset, time_ms = offset.copy(), time_ms.copy()
+    else:
+        rows = rows[:accepted].copy()
+        offset, time_ms = offset[rows], time_ms[rows]
         value, body = value[:, :accepted].copy(), body[:, :accepted].copy()
         state, start, size = state[:, :accepted].copy(), start[:, :accepted].copy(), size[:, :accepted].copy()
     return Batch(
         schema=tables.schema,
         row=rows,
-        offset=source.offset[rows],
-        record_time_ms=source.time_ms[rows],
+        offset=offset,
+        record_time_ms=time_ms,
         value=value,
         state=state,
         start=start,

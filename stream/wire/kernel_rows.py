@@ -82,6 +82,7 @@ def _emit(p, s, out, row, n, rows, value, state, start, size, body):  # type: ig
     for c in range(count):
         if s[states + c] == at_.COUNTED:
             s[counts + c] += 1
+            s[at_.S_COUNTED] += 1
             s[states + c] = at_.MISSING
         value[c * n + place] = s[words + c]
         state[c * n + place] = np.uint8(s[states + c])

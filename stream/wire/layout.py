@@ -113,7 +113,9 @@ S_PENDING: Final = 3
 """1: the scratch holds a row that the exact lane has read."""
 S_KEY: Final = 4
 """Two words of the hash key."""
-S_TOKENS: Final = 6
+S_COUNTED: Final = 6
+"""Values of accepted records that are missing by rule."""
+S_TOKENS: Final = 7
 
 T_KIND: Final = 0
 T_START: Final = 1
