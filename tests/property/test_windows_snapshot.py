@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -36,9 +36,9 @@ class Case:
     """A stream in batches and a source of choices."""
 
     features: FeatureSet
-    batches: list[list[Event]]
+    batches: list[list[Event]] = field(repr=False)
     lent_min: int
-    choose: random.Random
+    choose: random.Random = field(repr=False)
 
 
 @st.composite
