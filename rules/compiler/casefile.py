@@ -108,7 +108,7 @@ def _given_verdicts(
     """Run all ``given`` tests at once, each is one row; return match and points by the id of the case."""
     if not pairs:
         return {}
-    inputs = inputs_of(bundle, [_values(bundle, case) for _, case in pairs])
+    inputs = inputs_of(bundle, [values_of(bundle, case) for _, case in pairs])
     index = {rule.id: rule.index for rule in bundle.rules}
     bands = {rule.id: rule.split for rule in bundle.rules}
     resting: list[Checked] = []
@@ -128,19 +128,20 @@ def _given_verdicts(
     out: dict[int, tuple[Match, int]] = {}
     for row, (rule, case) in enumerate(pairs):
         output = index[rule.id]
-        if _bit(true, output, row):
-            points = [effect.score for effect in bands[rule.id] if _bit(true, effect.output, row)]
+        if bit(true, output, row):
+            points = [effect.score for effect in bands[rule.id] if bit(true, effect.output, row)]
             out[id(case)] = "true", sum(points) if bands[rule.id] else rule.score
         else:
-            out[id(case)] = "unknown" if _bit(unknown, output, row) else "false", 0
+            out[id(case)] = "unknown" if bit(unknown, output, row) else "false", 0
     return out
 
 
-def _bit(masks: NDArray[np.uint64], output: int, row: int) -> bool:
+def bit(masks: NDArray[np.uint64], output: int, row: int) -> bool:
+    """Return one row of one output's mask."""
     return bool(int(masks[output, row >> 6]) >> (row & 63) & 1)
 
 
-def _values(bundle: Bundle, case: Case) -> dict[Slot, Constant | None]:
+def values_of(bundle: Bundle, case: Case) -> dict[Slot, Constant | None]:
     """Return a test's values with the event's type and time filled in."""
     schema = bundle.schema
     kind, time = bundle.slots[schema.event_type], bundle.slots[schema.event_time]
@@ -186,7 +187,7 @@ def inputs_of(bundle: Bundle, rows: Sequence[Mapping[Slot, Constant | None]]) ->
 def _judge_given(bundle: Bundle, rule: DeclaredRule, case: Case, verdict: tuple[Match, int]) -> list[str]:
     match, points = verdict
     matched = match == "true"
-    values = _values(bundle, case)
+    values = values_of(bundle, case)
     problems = _judge(case, match, rule.action.name.lower() if matched else "none", points)
     if match == "unknown" and problems:
         absent = [slot.name for slot in rule.reads if values.get(slot) is None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -142,7 +142,7 @@ def compile_sources(
         now_ms,
     )
     run_checks(declared, findings)
-    bundle = None if findings.failed else _build(declared, files)
+    bundle = None if findings.failed else build_bundle(declared, make_archive(files))
     return Compiled(bundle, sorted_diagnostics(findings.items), declared)
 
 
@@ -207,9 +207,11 @@ def _fits(files: Mapping[str, bytes], findings: Findings) -> bool:
     return not findings.failed
 
 
-def _build(declared: Declared, files: Mapping[str, bytes]) -> Bundle:
-    """Put a bundle together from declarations without errors."""
-    archive = make_archive(files)
+def build_bundle(declared: Declared, archive: bytes, extra: Sequence[Checked] = ()) -> Bundle:
+    """Put a bundle together from declarations without errors.
+
+    ``extra``: further outputs, the last ones of the program.
+    """
     evaluated = sorted((rule for rule in declared.rules if rule.evaluated), key=lambda rule: rule.id)
     gates: dict[tuple[object, ...], int] = {}
     outputs: list[Checked] = [rule.full for rule in evaluated if rule.full is not None]
@@ -224,6 +226,7 @@ def _build(declared: Declared, files: Mapping[str, bytes]) -> Bundle:
         rules.append(_built(rule, index, gates[door], index_of))
     for index, rule in enumerate(evaluated):
         rules[index] = _with_effects(rules[index], rule, outputs)
+    outputs += extra
     features = declared.features.feature_set
     program = compile_outputs(outputs)
     filtered = () if features.filter_program is None else features.filter_program.slots

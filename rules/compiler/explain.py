@@ -92,7 +92,7 @@ def _lines(declared: Declared, rule: DeclaredRule) -> Iterator[str]:
         mode += f": acts on {rule.canary.parts / 100:g} % of {rule.canary.slot.name}, counts on the rest"
     yield f"{place.file}:{place.line}; {who}; {mode}"
     yield ""
-    yield f"On {' or '.join(rule.on)} events{_interval(rule)} it matches when"
+    yield f"On {' or '.join(rule.on)} events{interval_words(rule)} it matches when"
     for part in rule.conditions.values():
         if part.checked.node is not None:
             yield f"  {part.key.text} means: {describe(part.checked.node, rule.scope)}"
@@ -118,7 +118,8 @@ def _lines(declared: Declared, rule: DeclaredRule) -> Iterator[str]:
     yield _tests(rule)
 
 
-def _interval(rule: DeclaredRule) -> str:
+def interval_words(rule: DeclaredRule) -> str:
+    """Return when a rule is in force, with a space before it; empty: always."""
     text = "" if rule.from_ms is None else f" from {_time(rule.from_ms, rule.zone)}"
     return text if rule.until_ms is None else f"{text} until {_time(rule.until_ms, rule.zone)}"
 

@@ -12,14 +12,19 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from fraudstream.models.linear import LinearModel
-from fraudstream.rules.compiler.casefile import TestResult, run_tests
+from fraudstream.rules.compiler.casefile import HistoryOutcome, TestResult, run_tests
 from fraudstream.rules.compiler.compile import Compiled, compile_sources
+from fraudstream.rules.compiler.coverage import Covered, coverage, with_terms
+from fraudstream.rules.compiler.difference import semantic, textual
 from fraudstream.rules.compiler.explain import explain
+from fraudstream.rules.compiler.formatter import FormatError, format_text
 from fraudstream.rules.compiler.jsonschema import document_schema, json_schema
 from fraudstream.rules.compiler.source import Diagnostic, Span, render_all
 from fraudstream.rules.compiler.vocabulary import DOCUMENTS
+from fraudstream.stream.commands.findings import FORMATS
 from fraudstream.stream.enrichment.directory import TableFiles
 from fraudstream.stream.errors import BadUse, Exit, NothingToCheck
+from fraudstream.stream.rule_event import event_lines
 from fraudstream.stream.rule_tests import make_history_runner
 from fraudstream.stream.scoring import undeclared_inputs
 from fraudstream.stream.shipped import default_rules, named_model, read_rules
@@ -29,7 +34,9 @@ SUMMARY = "check, test and explain a rules directory"
 _EXAMPLES = """examples:
   fraudstream rules lint rules/
   fraudstream rules test rules/ --junit tests.xml
+  fraudstream rules fmt rules/ --check
   fraudstream rules explain card.testing.small_auths
+  fraudstream rules diff main/rules rules
   fraudstream rules schema > fraudstream.schema.json"""
 
 
@@ -51,16 +58,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     lint = action("lint", _lint, "find every error and warning in the files")
     _add_directory(lint)
-    lint.add_argument("--format", choices=("text", "json", "github"), default="text")
+    lint.add_argument("--format", choices=("text", *FORMATS), default="text")
     lint.add_argument("--strict", action="store_true", help="warnings end with exit code 1 too")
     test = action("test", _test, "run the tests that stand beside the rules")
     _add_directory(test)
     test.add_argument("--rule", metavar="ID", help="only this rule's tests")
     test.add_argument("--junit", type=Path, metavar="F", help="write a JUnit report")
+    test.add_argument(
+        "--coverage", action="store_true", help="list the terms that no test saw true, or false"
+    )
     test.add_argument("--verbose", action="store_true", help="list the tests that passed too")
+    layout = action("fmt", _fmt, "write the files in canonical layout; comments stay")
+    layout.add_argument("directory", nargs="?", type=Path, metavar="DIR", help="default: rules/")
+    layout.add_argument("--check", action="store_true", help="change nothing; end with 1 if a file would")
     words = action("explain", _explain, "put a rule into words, with the features it reads")
     words.add_argument("id", metavar="ID", help="the rule")
+    words.add_argument(
+        "event", nargs="?", type=Path, metavar="EVENT.json", help="what it makes of this record"
+    )
+    words.add_argument(
+        "--given", action="append", default=[], metavar="NAME=VALUE", help="a feature's value, as in tests"
+    )
     words.add_argument("--rules", dest="directory", type=Path, metavar="DIR", help="default: rules/")
+    changes = action("diff", _diff, "tell what changed between two rules directories")
+    changes.add_argument("before", type=Path, metavar="A", help="rules directory as it was")
+    changes.add_argument("after", type=Path, metavar="B", help="rules directory as it is")
+    changes.add_argument("--text", action="store_true", help="the changed lines too")
     schema = action("schema", _schema, "print the JSON Schema of the files, for editors")
     schema.add_argument("--kind", choices=sorted(DOCUMENTS), help="of one kind of file only")
 
@@ -103,11 +126,8 @@ def _lint(args: argparse.Namespace) -> int:
     found = _Directory(args.directory, model)
     findings = (*found.compiled.diagnostics, *_misfits(found.compiled, model))
     warnings = len(findings) - len(found.compiled.errors)
-    if args.format == "json":
-        print(json.dumps([_as_json(item, found.prefix) for item in findings], ensure_ascii=False, indent=1))
-    elif args.format == "github":
-        for item in findings:
-            print(_as_annotation(item, found.prefix))
+    if args.format != "text":
+        print(FORMATS[args.format](findings, found.prefix))
     else:
         if findings:
             print(render_all(findings, found.files, found.prefix), end="\n\n")
@@ -140,39 +160,6 @@ def _summary(found: _Directory, warnings: int) -> str:
     return f"{text}: {_count(live, 'rule')} in force, {features}, bundle {compiled.bundle.hash}"
 
 
-def _as_json(item: Diagnostic, prefix: str) -> dict[str, object]:
-    span = item.span
-    return {
-        "level": item.level,
-        "message": item.message,
-        "hint": item.hint,
-        "code": item.code,
-        "file": prefix + span.file,
-        "line": span.line,
-        "column": span.column,
-        "length": span.length,
-    }
-
-
-def _as_annotation(item: Diagnostic, prefix: str) -> str:
-    """Return a workflow command as GitHub Actions reads it from a step's output."""
-    span = item.span
-    place = {
-        "file": prefix + span.file,
-        "line": span.line,
-        "col": span.column,
-        "endColumn": span.column + span.length,
-        "title": item.code or "rules",
-    }
-    properties = ",".join(f"{name}={_escaped(str(value), more=True)}" for name, value in place.items())
-    return f"::{item.level} {properties}::{_escaped(item.text)}"
-
-
-def _escaped(text: str, *, more: bool = False) -> str:
-    text = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    return text.replace(":", "%3A").replace(",", "%2C") if more else text
-
-
 def _test(args: argparse.Namespace) -> int:
     model = named_model(args.model)
     found = _Directory(args.directory, model)
@@ -184,7 +171,16 @@ def _test(args: argparse.Namespace) -> int:
     if loaded.problems:
         print("\n".join(loaded.problems.values()), file=sys.stderr)
         return Exit.FINDINGS
-    results = run_tests(found.compiled, make_history_runner(bundle, model, loaded.contents))
+    compiled, terms = with_terms(found.compiled) if args.coverage else (found.compiled, ())
+    assert compiled.bundle is not None
+    runner = make_history_runner(compiled.bundle, model, loaded.contents)
+    events: dict[int, HistoryOutcome] = {}
+
+    def recording(records: Sequence[tuple[int, bytes]]) -> HistoryOutcome:
+        events[id(records)] = runner(records)
+        return events[id(records)]
+
+    results = run_tests(compiled, recording)
     if args.rule is not None:
         results = [result for result in results if result.rule == args.rule]
         if not results:
@@ -202,9 +198,28 @@ def _test(args: argparse.Namespace) -> int:
     print(
         f"{_count(len(results), 'test')} of {_count(rules, 'rule')}: {passed} passed, {failed} failed{tail}"
     )
+    if args.coverage:
+        _print_coverage(coverage(compiled, terms, events), args.rule, found.prefix)
     if args.junit is not None:
         _write_junit(args.junit, results, found.prefix)
     return Exit.FINDINGS if failed else Exit.OK
+
+
+def _print_coverage(found: Sequence[Covered], rule: str | None, prefix: str) -> None:
+    """Print the terms that tests saw with one outcome only, and the share that they saw."""
+    found = [item for item in found if rule in (None, item.term.rule)]
+    for item in found:
+        if item.outcomes < 2:
+            seen = (
+                "neither true nor false" if not item.outcomes else "not true" if item.false else "not false"
+            )
+            span = item.term.span
+            print(f"{prefix}{span.file}:{span.line}:{span.column}: `{item.term.text}` was {seen} in any test")
+    outcomes, wanted = sum(item.outcomes for item in found), 2 * len(found)
+    share = 100 * outcomes / wanted if wanted else 100.0
+    print(
+        f"coverage of {_count(len(found), 'term')}: {outcomes:,} of {wanted:,} outcomes seen ({share:.1f} %)"
+    )
 
 
 def _print_result(result: TestResult, prefix: str) -> None:
@@ -243,6 +258,29 @@ def _for_xml(text: str) -> str:
     return re.sub("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)
 
 
+def _fmt(args: argparse.Namespace) -> int:
+    path = args.directory or default_rules()
+    files = read_rules(path)
+    if not files:
+        raise NothingToCheck(f"no rule files in {path}")
+    changed, refused = 0, 0
+    for name, data in files.items():
+        try:
+            text = format_text(f"{path}/{name}", data)
+        except FormatError as problem:
+            print(problem, file=sys.stderr)
+            refused += 1
+            continue
+        if text.encode() == data:
+            continue
+        changed += 1
+        print(f"{path}/{name}")
+        if not args.check:
+            (path / name).write_text(text, encoding="utf-8", newline="\n")
+    print(f"{_count(changed, 'file')} of {len(files):,} {'would change' if args.check else 'changed'}")
+    return Exit.FINDINGS if refused or (args.check and changed) else Exit.OK
+
+
 def _explain(args: argparse.Namespace) -> int:
     found = _Directory(args.directory, None)
     if found.print_errors():
@@ -251,6 +289,23 @@ def _explain(args: argparse.Namespace) -> int:
         print(explain(found.compiled, args.id))
     except KeyError as problem:
         raise BadUse(str(problem.args[0])) from None
+    if args.event is not None:
+        print()
+        print("\n".join(event_lines(found.compiled, args.id, args.event.read_bytes(), args.given)))
+    elif args.given:
+        raise BadUse("`--given` needs an event: `fraudstream rules explain ID EVENT.json --given NAME=VALUE`")
+    return Exit.OK
+
+
+def _diff(args: argparse.Namespace) -> int:
+    before, after = _Directory(args.before, None), _Directory(args.after, None)
+    broken = [side.print_errors() for side in (before, after)]
+    if args.text:
+        print("\n".join([*textual(before.files, after.files), ""]))
+    if any(broken):
+        return Exit.FINDINGS
+    lines = semantic(before.compiled, after.compiled)
+    print("\n".join(lines or ["nothing changed in what the rules mean"]))
     return Exit.OK
 
 

@@ -146,3 +146,84 @@ def test_no_directory_is_bad_use(tmp_path, capsys):
     """The message says what was expected there."""
     assert rules("lint", tmp_path / "none") == 2
     assert "is not a directory; expected schema.yaml" in capsys.readouterr().err
+
+
+def test_fmt_writes_what_check_only_tells(folder, capsys):
+    """`--check` changes nothing and ends with 1; afterwards there is nothing to do; a broken file stays."""
+    break_rule(folder, "rules:", "rules:  # all of them\n\n")
+    file = folder / "rulesets" / "account.yaml"
+    before = file.read_bytes()
+    assert rules("fmt", folder, "--check") == 1
+    assert str(file) in capsys.readouterr().out
+    assert file.read_bytes() == before
+    assert rules("fmt", folder) == 0
+    assert b"# all of them" in file.read_bytes()
+    assert rules("fmt", folder, "--check") == 0
+    file.write_bytes(b"rules: [\n")
+    assert rules("fmt", folder) == 1
+    assert "is not closed" in capsys.readouterr().err
+    assert file.read_bytes() == b"rules: [\n"
+
+
+def test_coverage_names_what_no_test_saw(folder, capsys):
+    """Each comparison with one outcome only has a line, and the sum stands below."""
+    assert rules("test", folder, "--coverage") == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("coverage of ")
+    assert last.endswith(" %)")
+
+
+def test_explain_with_an_event_shows_terms_and_what_would_have_passed(folder, tmp_path, capsys):
+    """The rule's comparison has its value; the change that undoes the match is named; mistakes end with 2."""
+    event = tmp_path / "event.json"
+    body = {"transaction_id": "t1", "account_id": "a1", "event_time": "2026-01-15T04:00:00Z"}
+    event.write_text(json.dumps(body | {"event_type": "payment", "amount": "10", "currency": "CNY"}))
+    rule, values = "account.much", ["--given", "account.sum_24h=9000", "--given", "account.payees_24h=2"]
+    assert rules("explain", rule, event, "--rules", folder, *values) == 0
+    out = capsys.readouterr().out
+    assert "account.sum_24h > 5000" in out
+    assert "account.sum_24h = 9,000.00" in out
+    assert "With account.sum_24h = 5,000.00 instead of 9,000.00 it would not match." in out
+    assert "With account.sum_24h = 5,000.00 instead of 9,000.00 the event would pass." in out
+    assert rules("explain", rule, event, "--rules", folder, "--given", "account.sum=1") == 2
+    assert "did you mean" in capsys.readouterr().err
+    event.write_text("{}")
+    assert rules("explain", rule, event, "--rules", folder) == 2
+    assert "the event is not readable: missing_field transaction_id" in capsys.readouterr().err
+
+
+def test_lint_as_sarif_is_a_log_that_others_read(folder, capsys):
+    """Version, rules by index, levels, and places with lines and columns."""
+    assert rules("lint", folder, "--format", "sarif") == 0
+    log = json.loads(capsys.readouterr().out)
+    assert (log["version"], [item["ruleId"] for item in log["runs"][0]["results"]]) == (
+        "2.1.0",
+        ["unused-feature"],
+    )
+    break_rule(folder, "account.sum_24h > 5000", "account.sum_24 > 5000")
+    assert rules("lint", folder, "--format", "sarif") == 1
+    (run,) = json.loads(capsys.readouterr().out)["runs"]
+    result = run["results"][0]
+    assert run["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == result["ruleId"] == "error"
+    assert (result["level"], "account.sum_24" in result["message"]["text"]) == ("error", True)
+    place = result["locations"][0]["physicalLocation"]
+    line = (folder / "rulesets" / "account.yaml").read_text().split("\n")[place["region"]["startLine"] - 1]
+    marked = line[place["region"]["startColumn"] - 1 : place["region"]["endColumn"] - 1]
+    assert marked == "account.sum_24"
+    assert place["artifactLocation"]["uri"].endswith("rulesets/account.yaml")
+
+
+def test_diff_tells_words_and_with_text_the_lines(folder, tmp_path, capsys):
+    """A threshold in words; the lines only when asked for; a broken side ends with 1 after its errors."""
+    other = write_rules(tmp_path / "other", count=3)
+    assert rules("diff", folder, other) == 0
+    out = capsys.readouterr().out
+    assert "rule account.many: condition when `account.count_1h >= 4` -> `account.count_1h >= 3`" in out
+    assert "+++ b/" not in out
+    assert rules("diff", folder, other, "--text") == 0
+    assert "+++ b/rulesets/account.yaml" in capsys.readouterr().out
+    assert rules("diff", folder, folder) == 0
+    assert "nothing changed" in capsys.readouterr().out
+    break_rule(folder, "account.sum_24h > 5000", "account.sum_24 > 5000")
+    assert rules("diff", folder, other) == 1
+    assert "unknown name" in capsys.readouterr().err
