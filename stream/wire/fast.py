@@ -28,16 +28,16 @@ def _scratch(tables: SchemaTables, hash_key: bytes) -> I64:
 def _put(row: Row, tables: SchemaTables, scratch: I64, text: U8) -> None:
     """Put what the exact lane has read of one record where the kernel emits it from."""
     plan, width = tables.flat.plan, tables.schema.words
-    words, state, start, size = plan[at.H_S_WORDS : at.H_S_SIZE + 1].tolist()
-    scratch[words : words + width] = row.words
-    scratch[state : state + width] = np.frombuffer(row.state, np.uint8)
+    state, start, size = list(row.state), [0] * width, [0] * width
+    used = first = int(scratch[at.S_USED])
     for column, item in zip(row.text_columns, row.texts, strict=True):
-        used = int(scratch[at.S_USED])
-        text[used : used + len(item)] = np.frombuffer(item, np.uint8)
-        scratch[start + column], scratch[size + column] = used, len(item)
-        scratch[state + column] = scratch[state + column + 1] = 1
-        scratch[at.S_USED] = used + len(item)
-    scratch[at.S_PENDING] = 1
+        start[column], size[column] = used, len(item)
+        state[column] = state[column + 1] = at.PRESENT
+        used += len(item)
+    text[first:used] = np.frombuffer(b"".join(row.texts), np.uint8)
+    begin = int(plan[at.H_S_WORDS])  # the other three stand behind the words
+    scratch[begin : begin + 4 * width] = row.words + state + start + size
+    scratch[at.S_USED], scratch[at.S_PENDING] = used, 1
 
 
 def _read_only(array: U8) -> U8:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from fraudstream.stream.windows.kernel_bits import bits_of
 from fraudstream.stream.wire import layout as at_
 from fraudstream.stream.wire.kernel_bytes import STEP, copy_bytes, id_ends, lowest_bit
+from fraudstream.stream.wire.kernel_number import number_of
 from fraudstream.stream.wire.kernel_record import find_name
 from fraudstream.stream.wire.kernel_text import unescape
 from fraudstream.stream.wire.kernel_values import (
     DOUBT,
     day_of,
     decimals_of,
-    float_bits,
     integer_of,
     money_of,
-    number_of,
     time_of,
     time_of_integer,
 )
@@ -105,9 +105,9 @@ def _number_word(source, kind, start, size, p, s, field):  # type: ignore[no-unt
         if kind == at_.INTEGER:
             word = integer_of(source, start, size)
     elif kind == at_.INTEGER or kind == at_.NUMBER:
-        exact, number = number_of(source, start, size, p)
-        if exact:
-            word = float_bits(number)
+        sure, number = number_of(source, start, size, p)
+        if sure:
+            word = bits_of(number)
     if word == DOUBT:
         return False
     s[p[at_.H_S_WORDS] + p[field + at_.F_COLUMN]] = word
@@ -188,8 +188,8 @@ def _geo_words(b, p, k, s, field, event):  # type: ignore[no-untyped-def]
         if kind != at_.INTEGER and kind != at_.NUMBER:
             return False
         sent += 1
-        exact, number = number_of(b, s[token + at_.T_START], s[token + at_.T_SIZE], p)
-        if not exact:
+        sure, number = number_of(b, s[token + at_.T_START], s[token + at_.T_SIZE], p)
+        if not sure:
             return False
         if abs(number) <= np.float64(p[at_.H_MAX_LATITUDE + part]):
             there += 1
@@ -199,7 +199,7 @@ def _geo_words(b, p, k, s, field, event):  # type: ignore[no-untyped-def]
             second = number
     words, states = p[at_.H_S_WORDS] + p[field + at_.F_COLUMN], p[at_.H_S_STATE] + p[field + at_.F_COLUMN]
     if there == 2:
-        s[words], s[words + 1] = float_bits(first), float_bits(second)
+        s[words], s[words + 1] = bits_of(first), bits_of(second)
         s[states] = s[states + 1] = at_.PRESENT
     elif sent != 0:
         s[states] = at_.COUNTED

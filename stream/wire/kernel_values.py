@@ -1,18 +1,16 @@
-"""Kernels: text to whole numbers, binary64, money, times and dates; a doubt is ``DOUBT``."""
+"""Kernels: text to whole numbers, money, times and dates; a doubt is ``DOUBT``."""
 
 from __future__ import annotations
 
 import numpy as np
 from numba import njit
 
-from fraudstream.stream.windows.kernel_bits import bits_of
 from fraudstream.stream.wire import layout as at_
 
 DOUBT = np.int64(-(1 << 63))
 _NO = np.int64(-1)
 _MAX_WHOLE = np.int64(14)  # beyond the largest amount at any decimals
 _MAX_INT_DIGITS = np.int64(18)  # always in int64
-_POWERS = np.array([float(10**i) for i in range(23)])
 _DAY_MS = np.int64(86_400_000)
 
 
@@ -27,56 +25,6 @@ def integer_of(b, at, size):  # type: ignore[no-untyped-def]
     for i in range(first, at + size):
         value = value * 10 + (np.int64(b[i]) - 48)
     return -value if negative else value
-
-
-@njit(cache=True, nogil=True)
-def number_of(b, at, size, p):  # type: ignore[no-untyped-def]
-    """Return (whether it converts exactly, the binary64) of a number token: digits times a power of ten."""
-    end = at + size
-    negative = b[at] == 45
-    if negative:
-        at += 1
-    mantissa, digits, power = np.int64(0), np.int64(0), np.int64(0)
-    fraction = False
-    while at < end:
-        c = np.int64(b[at])
-        if c == 46:
-            fraction = True
-        elif 48 <= c <= 57:
-            if mantissa != 0 or c != 48:
-                digits += 1
-                if digits > p[at_.H_MAX_DIGITS]:
-                    return False, 0.0
-            mantissa = mantissa * 10 + (c - 48)
-            if fraction:
-                power -= 1
-        else:
-            break
-        at += 1
-    if at < end:  # the exponent
-        at += 1
-        down = b[at] == 45
-        if down or b[at] == 43:
-            at += 1
-        exponent = np.int64(0)
-        for i in range(at, end):
-            exponent = exponent * 10 + (np.int64(b[i]) - 48)
-            if exponent > 9999:
-                return False, 0.0
-        power += -exponent if down else exponent
-    if mantissa == 0:
-        return True, 0.0
-    if power > p[at_.H_MAX_POWER] or power < -p[at_.H_MAX_POWER]:
-        return False, 0.0
-    value = np.float64(mantissa)
-    value = value * _POWERS[power] if power >= 0 else value / _POWERS[-power]
-    return True, (-value if negative else value)
-
-
-@njit(cache=True, nogil=True)
-def float_bits(value):  # type: ignore[no-untyped-def]
-    """Return the word of a binary64."""
-    return bits_of(value)
 
 
 @njit(cache=True, nogil=True)

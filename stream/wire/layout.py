@@ -59,7 +59,7 @@ H_MAX_TIME: Final = 20
 H_MIN_YEAR: Final = 21
 H_MAX_YEAR: Final = 22
 H_MAX_DIGITS: Final = 23
-"""Digits of a number that convert exactly with one multiplication or division."""
+"""Digits of a number that one multiplication or division rounds correctly."""
 H_MAX_POWER: Final = 24
 """Largest power of ten that is a binary64."""
 H_MAX_LATITUDE: Final = 25

@@ -62,6 +62,9 @@ def _digits(rng: Random, size: int) -> str:
 
 def number(rng: Random) -> bytes:
     """Draw JSON numbers of every length, and nearly numbers."""
+    if rng.random() < 0.15:
+        halfway = f"{rng.randint(2**52, 2**53)}.5"  # between two binary64
+        return rng.choice([halfway, halfway, repr(rng.uniform(-181, 181)), repr(rng.random())]).encode()
     long = str(rng.randint(1, 9)) + _digits(rng, rng.randint(0, 22))
     border = str(rng.choice([90, 180]) + rng.randint(-1, 1))
     whole = rng.choice(["0", long, str(rng.randint(0, 200)), border])
