@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -266,75 +264,6 @@ def bank(
         "resident_bytes": resident() - before,
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "seconds": time.perf_counter() - begin,
-    }
-
-
-def take_snapshot(
-    workload: str, resolution: str, accounts: int, transactions: int, path: str, rounds: int
-) -> dict[str, Any]:
-    """Fill a partition, snapshot it several times, leave the last one in a file."""
-    bundle = bundle_of(workload, resolution)
-    store = WindowStore(bundle.features, bundle.schema)
-    # Everybody once, then the usual mix, within eight hours.
-    mix = Mix(accounts, transactions * 3, in_turn=True)
-    traffic = Traffic(bundle.schema, len(bundle.features.filters), mix)
-    with Progress("fill", transactions, "transactions") as progress:
-        feed(store, traffic, transactions, tell=progress.at)
-    pipeline = Pipeline(0, HASH_KEY, bundle, None, store=store)
-    before = resident()
-    taken = []
-    state = b""
-    for _ in range(rounds):
-        state = b""
-        begin = time.perf_counter()
-        state = pipeline.snapshot()
-        taken.append(time.perf_counter() - begin)
-    file = Path(path)
-    begin = time.perf_counter()
-    with file.open("wb") as out:
-        out.write(state)
-        out.flush()
-        os.fsync(out.fileno())
-    return {
-        "keys": dict(store.keys),
-        "state_bytes": store.state_bytes,
-        "snapshot_bytes": len(state),
-        "take_s": taken,
-        "write_s": time.perf_counter() - begin,
-        "resident_bytes": before,
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "state_hash": pipeline.state_hash(),
-    }
-
-
-def restore_snapshot(workload: str, resolution: str, path: str, rounds: int) -> dict[str, Any]:
-    """Restore a partition from a file several times and decide a batch."""
-    bundle = bundle_of(workload, resolution)
-    Pipeline(0, HASH_KEY, bundle, None).warm()
-    read, restored, first = [], [], []
-    pipeline: Pipeline | None = None
-    for _ in range(rounds):
-        pipeline = None
-        begin = time.perf_counter()
-        state = Path(path).read_bytes()
-        middle = time.perf_counter()
-        pipeline = Pipeline.restore(state, bundle, None)
-        end = time.perf_counter()
-        read.append(middle - begin)
-        restored.append(end - middle)
-        del state
-        traffic = Traffic(bundle.schema, len(bundle.features.filters), Mix(1_000, 1e6, seed=2))
-        traffic.now_ms = pipeline.store.watermark_ms
-        begin = time.perf_counter()
-        feed(pipeline.store, traffic, 64, 64)
-        first.append(time.perf_counter() - begin)
-    assert pipeline is not None
-    return {
-        "read_s": read,
-        "restore_s": restored,
-        "first_batch_s": first,
-        "resident_bytes": resident(),
-        "state_bytes": pipeline.store.state_bytes,
     }
 
 

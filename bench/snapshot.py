@@ -1,17 +1,18 @@
-"""Suite `snapshot`: a partition's state copied out and read back, sizes and times."""
+"""Suite `snapshot`: a partition's state copied while slices go on, and read back: stalls, sizes, times."""
 
 from __future__ import annotations
 
 import statistics
 import sys
+from typing import Any
 
 from fraudstream.bench import child
 from fraudstream.bench.curves import Settings
 from fraudstream.bench.processes import temporary_home
 from fraudstream.bench.report import Table
 
-TAKE = "fraudstream.bench.points:take_snapshot"
-RESTORE = "fraudstream.bench.points:restore_snapshot"
+TAKE = "fraudstream.bench.snapshot_points:take"
+RESTORE = "fraudstream.bench.snapshot_points:restore"
 
 
 def run(
@@ -40,30 +41,70 @@ def run(
             path=path,
             rounds=settings.rounds,
         )
-    table = Table(
-        f"Snapshot of {accounts:,} accounts",
-        ["what", "median", "min", "max"],
-        note=f"{workload}'s windows, {int(accounts * events):,} transactions in the reference bank's mix. "
-        "Taking is one call that the worker waits for: its stall. Restoring runs in a new process, the file "
-        "in the page cache.",
+    stalls, table, sizes = _stalls(taken), _times(taken, restored), _sizes(taken, restored, accounts)
+    stalls.title = f"Snapshot of {accounts:,} accounts"
+    stalls.note = (
+        f"{workload}'s windows, {int(accounts * events):,} transactions in the reference bank's mix; "
+        f"slices of {taken['slice_rows']:,} transactions through admission and windows. A step is what the "
+        "worker waits for between two slices; a slice copies a key itself before it changes it. Processor "
+        "time is the worker thread's own: the wall clock has in it what else runs on the machine."
     )
-    for label, seconds in (
-        ("taking, ms", taken["take_s"]),
-        ("reading the file, ms", restored["read_s"]),
-        ("restoring, ms", restored["restore_s"]),
-        ("first batch of 64 after it, ms", restored["first_batch_s"]),
+    return [stalls, table, sizes], {"taken": taken, "restored": restored}
+
+
+def _stalls(taken: dict[str, Any]) -> Table:
+    table = Table("", ["what, ms", "median", "p99", "max"])
+    rows = [
+        ("slice without a snapshot, processor", taken["quiet"]["slice_cpu"]),
+        ("slice without a snapshot, wall clock", taken["quiet"]["slice"]),
+    ]
+    for number, one in enumerate(taken["runs"], 1):
+        rows += [
+            (f"snapshot {number}: slice, processor", one["times"]["slice_cpu"]),
+            (f"snapshot {number}: slice, wall clock", one["times"]["slice"]),
+            (f"snapshot {number}: step, processor", one["times"]["step_cpu"]),
+            (f"snapshot {number}: step, wall clock", one["times"]["step"]),
+        ]
+        if "doubling" in one["times"]:
+            rows.append(
+                (f"snapshot {number}: slice in which a table doubled, processor", one["times"]["doubling"])
+            )
+    table.rows += [[label, part["median"], part["p99"], part["max"]] for label, part in rows]
+    return table
+
+
+def _times(taken: dict[str, Any], restored: dict[str, Any]) -> Table:
+    table = Table(
+        "Times",
+        ["what", "median", "min", "max"],
+        note="Restoring runs in a new process, the file in the page cache.",
+    )
+    runs = taken["runs"]
+    for label, values in (
+        ("beginning, ms", [one["begin_ms"] for one in runs]),
+        ("slices until all is copied", [one["slices"] for one in runs]),
+        ("from the beginning until all is copied, ms", [one["copied_s"] * 1e3 for one in runs]),
+        ("until the file is durable, ms", [one["durable_s"] * 1e3 for one in runs]),
+        ("all at once, at a stop, ms", [taken["at_once_s"] * 1e3]),
+        ("reading and checking the file, ms", [value * 1e3 for value in restored["read_s"]]),
+        ("restoring, wall clock ms", [value * 1e3 for value in restored["restore_s"]]),
+        ("restoring, processor ms", [value * 1e3 for value in restored["restore_cpu_s"]]),
+        ("first batch of 64 after it, ms", [value * 1e3 for value in restored["first_batch_s"]]),
     ):
-        values = [value * 1_000 for value in seconds]
         table.rows.append([label, statistics.median(values), min(values), max(values)])
+    return table
+
+
+def _sizes(taken: dict[str, Any], restored: dict[str, Any], accounts: int) -> Table:
     sizes = Table("Sizes", ["what", "value"])
+    size = taken["runs"][-1]["bytes"]
     sizes.rows += [
         ["keys", sum(taken["keys"].values())],
         ["state bytes", taken["state_bytes"]],
-        ["snapshot bytes", taken["snapshot_bytes"]],
-        ["snapshot bytes per account", taken["snapshot_bytes"] / accounts],
-        ["writing and syncing the file, ms", taken["write_s"] * 1_000],
-        ["resident bytes before taking", taken["resident_bytes"]],
-        ["peak resident bytes while taking", taken["peak_bytes"]],
+        ["snapshot bytes", size],
+        ["snapshot bytes per account", size / accounts],
+        ["resident bytes before", taken["resident_bytes"]],
+        ["peak resident bytes while snapshots were taken", taken["peak_bytes"]],
         ["resident bytes after restoring", restored["resident_bytes"]],
     ]
-    return [table, sizes], {"taken": taken, "restored": restored}
+    return sizes

@@ -22,7 +22,7 @@ NAMES = (
     "mid_produce",  # the first decisions of a piece are acknowledged, the rest were not sent
     "sent_not_acked",  # all decisions of a piece were sent, none is known to be acknowledged
     "after_ack",  # decisions are acknowledged, the slice is not
-    "mid_snapshot",  # half of a snapshot is on disk under its temporary name
+    "mid_snapshot",  # some of a snapshot is on disk under its temporary name
     "before_rename",  # the temporary file is whole
     "after_rename",  # the snapshot counts, the committed offset is the old one
     "before_commit",

@@ -170,7 +170,7 @@ RELOADS = Metric(
     Kind.COUNTER,
     "reloads",
     "Changes of the rules directory and of reference tables' files by what became of them.",
-    "`invalid`: errors are in the log, old rules in force. `needs_restart`: schema or features changed.",
+    "`invalid`: errors are in the log, old rules in force. `needs_restart`: schema or time settings changed.",
     (RESULT,),
 )
 SNAPSHOT_AGE = Metric(
@@ -195,6 +195,28 @@ STATE_KEYS = Metric(
     "Keys with history, by kind.",
     "Grows without end: a field with ever new values is used as a key.",
     (KEYS,),
+)
+STATE_LIMIT = Metric(
+    "state_limit_ratio",
+    Kind.GAUGE,
+    "1",
+    "What a partition's windows count for, as a share of `max_state_bytes`; 0 without such a bound.",
+    "Above 0.8: raise the bound, shorten windows or add partitions; at 1 the longest idle keys go.",
+    (PARTITION,),
+)
+STATE_EVICTED = Metric(
+    "state_evicted_keys_total",
+    Kind.COUNTER,
+    "keys",
+    "Keys that went because of `max_state_bytes`.",
+    "Rises: rows of keys that return are flagged `approximate`, their windows begin anew.",
+)
+WARMING = Metric(
+    "features_warming",
+    Kind.GAUGE,
+    "features",
+    "Features that some event may still reach back for to before they were defined.",
+    "They are missing meanwhile; `fraudstream features backfill` fills them from the input.",
 )
 FLAGS = Metric(
     "flags_total",
@@ -292,6 +314,9 @@ METRICS = (
     SNAPSHOT_AGE,
     STATE_BYTES,
     STATE_KEYS,
+    STATE_LIMIT,
+    STATE_EVICTED,
+    WARMING,
     FLAGS,
     FIELDS_MISSING,
     HISTORY,

@@ -68,6 +68,7 @@ class Observer:
         self._latency_ms: list[I64] = []
         self._step_s = 0.0
         self._allowed: dict[Label, tuple[str, ...]] = {}
+        self._evicted: dict[int, int] = {}
         self._collected: dict[str, None] = {}
         """Reference tables with bad records; their bundle may not be in force yet."""
 
@@ -186,7 +187,7 @@ class Observer:
 
     def _publish_state(self, partitions: Iterable[Watched]) -> None:
         now_s = time.monotonic()
-        state_bytes, keys = 0, Counter[str]()
+        state_bytes, keys, warming = 0, Counter[str](), 0
         for partition in partitions:
             number = partition.number
             self.metrics.set(m.INPUT_LAG, max(0, partition.log_end - partition.next_offset), number)
@@ -195,8 +196,15 @@ class Observer:
             if (pipeline := partition.pipeline) is not None:
                 state_bytes += pipeline.store.state_bytes
                 keys.update(pipeline.store.keys)
+                warming = max(warming, pipeline.store.warming_features)
+                self.metrics.set(m.STATE_LIMIT, pipeline.store.limit_ratio, number)
+                gone = pipeline.store.evicted_keys
+                if gone > self._evicted.get(number, 0):
+                    self.metrics.add(m.STATE_EVICTED, gone - self._evicted.get(number, 0))
+                self._evicted[number] = gone
                 self.metrics.set(m.HISTORY, pipeline.store.history_ms / 1000, number)
         self.metrics.set(m.STATE_BYTES, state_bytes)
+        self.metrics.set(m.WARMING, warming)
         self._allow(m.KEYS, keys)
         for kind, count in keys.items():
             self.metrics.set(m.STATE_KEYS, count, kind)

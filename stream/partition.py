@@ -289,7 +289,10 @@ class Partition:
                 self.number, start.hash_key, bundle, model, start.from_offset, live=live, enrichment=tables
             )
         else:
-            pipeline = Pipeline.restore(snapshot.state, bundle, model, live=live, enrichment=tables)
+            pipeline = Pipeline.restore(
+                snapshot.state, bundle, model, live=live, checked=True, enrichment=tables
+            )
+        pipeline.compute_what_is_read()
         pipeline.on_step = self._services.observer.step
         return pipeline
 
@@ -319,6 +322,7 @@ class Partition:
             self._emission,
             start,
             self.next_offset,
+            self._wake.set,
         )
 
     @property
@@ -338,8 +342,9 @@ class Partition:
             await self._meet_target()
             await self._cross_border()
             self._maybe_snapshot()
+            copied = self._snapshots.step()
             if not await self._process_piece():
-                await self._wait()
+                await (asyncio.sleep(0) if copied else self._wait())
 
     def _maybe_snapshot(self) -> None:
         if self.next_offset >= self._replay_below and self._snapshots.due(self.next_offset):
@@ -474,6 +479,8 @@ class Partition:
         if version.rebuilds(self._running, other_definitions=other):
             await self._rebuild(version, bundle, model)
         else:
+            if other:
+                await self._snapshots.give_up_copying()
             tables = await self._enrichment(version, bundle, model)
             self._pipeline.switch(bundle, model, live=version.mode == "live", enrichment=tables)
         self._running = version

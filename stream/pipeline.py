@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from fraudstream.models.linear import Columns, LinearModel
 from fraudstream.rules.bundle import Bundle, Rule, Type
+from fraudstream.rules.compiler.lineage import features_read
 from fraudstream.rules.compiler.program import BoundProgram, Inputs
 from fraudstream.rules.compiler.text import render
 from fraudstream.rules.iso4217 import DECIMALS
@@ -34,6 +35,8 @@ from fraudstream.stream.outcome import FLAG_NAMES, Decision, Flag, Outcome, Vers
 from fraudstream.stream.reading import Decoded
 from fraudstream.stream.sample import sample_slice
 from fraudstream.stream.scoring import NO_MODEL, bind_model
+from fraudstream.stream.windows.copying import Copy
+from fraudstream.stream.windows.snapshot import DIGEST_BYTES, padded, seal, unseal
 from fraudstream.stream.windows.store import Admission, FeatureMatrix, SnapshotError, WindowStore
 from fraudstream.stream.wire.currency import to_base
 from fraudstream.stream.wire.decode import decode
@@ -49,7 +52,7 @@ _DUPLICATE, _NO_RATE, _APPROXIMATE = int(Flag.DUPLICATE), int(Flag.NO_RATE), int
 _NO_ALERT = int(Flag.DUPLICATE | Flag.MALFORMED | Flag.SUPPRESSED)
 _PASS, _ALERT = int(Decision.PASS), int(Decision.ALERT)
 _DECISION_NAMES = tuple(kind.name.lower() for kind in Decision)
-_MAGIC = b"FSPIPE01"
+_MAGIC = b"FSPIPE02"
 _LENGTH = struct.Struct("<I")
 
 
@@ -142,6 +145,7 @@ class Pipeline:
         self.store = WindowStore(bundle.features, bundle.schema) if store is None else store
         self.on_step: Callable[[str], object] | None = None
         """Told the name of each step when it is done: whoever holds a clock may measure."""
+        self._every_feature = True
         self._tables = compile_schema(bundle.schema)
         self.enrichment = Enrichment(bundle, model, hash_key) if enrichment is None else enrichment
         self._use(bundle, model, live)
@@ -155,10 +159,21 @@ class Pipeline:
         placed = replace(bundle, slots=self.enrichment.slots)
         self._bound_model = None if model is None else bind_model(model, placed)
         self._filters = _bind_filters(bundle, self.hash_key)
+        self._choose_features()
         self._plan = compile_plan(bundle)
         self._program = bundle.program.bind(self.hash_key)
         self._evidence = Evidence(bundle)
         self._decimals = DECIMALS[bundle.schema.base_currency]
+
+    def compute_what_is_read(self) -> None:
+        """Leave features out of the matrix that neither rules nor the model read; decisions are the same."""
+        self._every_feature = False
+        self._choose_features()
+
+    def _choose_features(self) -> None:
+        inputs = [] if self.model is None else [[item.name for item in self.model.inputs]]
+        read = None if self._every_feature else features_read(self.bundle, inputs)
+        self.store.compute(self.bundle.features, read)
 
     def switch(
         self,
@@ -429,9 +444,9 @@ class Pipeline:
         text = f"{self.partition} {self.start_from} {self.hash_key.hex()} {self.store.state_hash()}"
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def snapshot(self) -> bytes:
-        """Return the state between slices; ``restore`` goes on from it with the same results."""
-        header = orjson.dumps(
+    def begin_snapshot(self) -> Copy:
+        """Fix the state between two slices; steps of the copy are made while slices go on."""
+        text = orjson.dumps(
             {
                 "partition": self.partition,
                 "hash_key": self.hash_key.hex(),
@@ -441,36 +456,48 @@ class Pipeline:
                 "features": self.bundle.features.hash,
             }
         )
-        data = _MAGIC + _LENGTH.pack(len(header)) + header + self.store.snapshot()
-        return data + hashlib.sha256(data).digest()
+        return self.store.begin_snapshot(padded(_MAGIC, b"", text))
+
+    def snapshot(self) -> bytes:
+        """Return the state between slices; ``restore`` goes on from it with the same results."""
+        copy = self.begin_snapshot()
+        return seal(copy.head, copy.parts())
 
     @classmethod
     def restore(
         cls,
-        data: bytes,
+        data: bytes | memoryview,
         bundle: Bundle,
         model: LinearModel | None,
         *,
         live: bool = True,
+        checked: bool = False,
         enrichment: Enrichment | None = None,
     ) -> Pipeline:
         """Return a pipeline with a snapshot's state and the given versions in force.
+
+        Args:
+            data: what :meth:`snapshot` returned.
+            bundle: rules to go on with.
+            model: champion to go on with.
+            live: decisions count.
+            checked: the digest was compared with the data before.
+            enrichment: the reference tables in force; None: none.
 
         Raises:
             SnapshotError: the bytes are damaged, or of another format.
             RebuildNeeded: the state is of another schema or of other features.
         """
+        state = memoryview(data)[:-DIGEST_BYTES] if checked else unseal(data)
         begin = len(_MAGIC) + _LENGTH.size
-        if not data.startswith(_MAGIC) or len(data) < begin + 32:
+        if len(state) < begin or state[: len(_MAGIC)] != _MAGIC:
             raise SnapshotError(f"state is not of format {_MAGIC.decode()}")
-        if hashlib.sha256(memoryview(data)[:-32]).digest() != data[-32:]:
-            raise SnapshotError("state is cut or altered: its SHA-256 does not match")
-        end = begin + _LENGTH.unpack_from(data, len(_MAGIC))[0]
-        header = orjson.loads(data[begin:end])
+        end = begin + _LENGTH.unpack_from(state, len(_MAGIC))[0]
+        header = orjson.loads(state[begin:end])
         for name, wanted in (("schema", bundle.schema.hash), ("features", bundle.features.hash)):
             if header[name] != wanted:
                 raise RebuildNeeded(f"the state is of another version of `{name}`; it is built from the log")
-        store = WindowStore.restore(bundle.features, bundle.schema, data[end:-32])
+        store = WindowStore.restore_unsealed(bundle.features, bundle.schema, state[end:])
         return cls(
             header["partition"],
             bytes.fromhex(header["hash_key"]),

@@ -2,11 +2,12 @@
 
 Layout, little endian::
 
-    8 bytes   b"FSSNAP01"
+    8 bytes   b"FSSNAP02"
     u32       length of the header
-    header    canonical JSON, see :class:`Header`
-    state     bytes of ``Pipeline.snapshot()``
-    32 bytes  SHA-256 of everything before
+    header    canonical JSON, filled up with spaces to a multiple of 8 bytes, see :class:`Header`
+    state     as of ``Pipeline.begin_snapshot()``, written as it comes
+    32 bytes  SHA-256 of the state: with it, it is what ``Pipeline.snapshot()`` returns
+    32 bytes  SHA-256 of magic, length, header and the digest before
 
 A file counts once it has its final name: it is written under a temporary one, made durable, and renamed.
 Names sort by offset, then by age: ``<next_offset>-<epoch>-<number>.snapshot``.
@@ -15,6 +16,7 @@ Names sort by offset, then by age: ``<next_offset>-<epoch>-<number>.snapshot``.
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 import struct
 from collections.abc import Callable, Iterator, Mapping
@@ -24,11 +26,11 @@ from pathlib import Path
 import orjson
 
 from fraudstream.stream.journal import BUILT, InForce, Mode
+from fraudstream.stream.windows.snapshot import DIGEST_BYTES, padded
 
-MAGIC = b"FSSNAP01"
+MAGIC = b"FSSNAP02"
 SUFFIX = ".snapshot"
 _LENGTH = struct.Struct("<I")
-_HASH_BYTES = 32
 
 
 class SnapshotDamaged(Exception):  # noqa: N818 - named for the state of the file
@@ -65,7 +67,7 @@ class Header:
     taken_ms: int
     """Wall clock, for its age in metrics only."""
     tables: Mapping[str, str] = field(default_factory=dict)
-    """Reference tables in force; headers of before 0.2 have none."""
+    """Reference tables in force."""
     state: str = BUILT
     """How the state came to its definitions."""
 
@@ -82,7 +84,51 @@ class Snapshot:
 
     path: Path
     header: Header
-    state: bytes
+    state: memoryview
+    """What ``Pipeline.snapshot()`` returns; its digest was compared. A private map of the file."""
+
+
+class SnapshotFile:
+    """A snapshot under its temporary name, written part by part.
+
+    Raises:
+        OSError: (its methods as well) no space, no permission, a failing disk.
+    """
+
+    def __init__(self, path: Path, header: Header, half_way: Callable[[], None]) -> None:
+        self.path = path
+        self._half_way: Callable[[], None] | None = half_way
+        head = padded(MAGIC, b"", orjson.dumps(asdict(header)))
+        self._state, self._whole = hashlib.sha256(), hashlib.sha256(head)
+        self._file = path.open("wb")
+        self._file.write(head)
+
+    def write(self, part: bytes | memoryview) -> None:
+        """Append some of the state."""
+        view = memoryview(part).cast("B")
+        self._state.update(view)
+        half = 0
+        if self._half_way is not None:
+            half = len(view) // 2
+            self._file.write(view[:half])
+            self._file.flush()
+            self._half_way()
+            self._half_way = None
+        self._file.write(view[half:])
+
+    def finish(self) -> Path:
+        """Write the digests, make everything durable and return the temporary name."""
+        state = self._state.digest()
+        self._whole.update(state)
+        with self._file:
+            self._file.write(state + self._whole.digest())
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        return self.path
+
+    def close(self) -> None:
+        """Leave it unfinished."""
+        self._file.close()
 
 
 class SnapshotStore:
@@ -93,37 +139,20 @@ class SnapshotStore:
         self._kept = kept
         self._number = 0
 
-    def write_temporary(self, header: Header, state: bytes, half_way: Callable[[], None]) -> Path:
-        """Write and sync a snapshot under a temporary name.
+    def begin(self, header: Header, half_way: Callable[[], None]) -> SnapshotFile:
+        """Begin a snapshot under a temporary name.
 
         Args:
             header: What it belongs to.
-            state: The pipeline's state.
-            half_way: Called when half of the state is on disk.
+            half_way: Called once, when some of the state is on disk.
 
         Raises:
             OSError: no space, no permission, a failing disk; nothing that counts was touched.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
-        text = orjson.dumps(asdict(header))
-        head = MAGIC + _LENGTH.pack(len(text)) + text
-        digest = hashlib.sha256(head)
-        digest.update(state)
         self._number += 1
         name = f"{header.next_offset:020d}-{header.epoch:012d}-{self._number:08d}{SUFFIX}"
-        path = self.directory / f"{name}.tmp"
-        half = len(state) // 2
-        view = memoryview(state)
-        with path.open("wb") as file:
-            file.write(head)
-            file.write(view[:half])
-            file.flush()
-            half_way()
-            file.write(view[half:])
-            file.write(digest.digest())
-            file.flush()
-            os.fsync(file.fileno())
-        return path
+        return SnapshotFile(self.directory / f"{name}.tmp", header, half_way)
 
     def publish(self, temporary: Path) -> Path:
         """Give a written snapshot its final name, durably, and remove the oldest beyond those kept."""
@@ -165,18 +194,25 @@ def read_snapshot(path: Path) -> Snapshot:
         SnapshotDamaged: it is cut, altered, or of another format.
         OSError: it cannot be read.
     """
-    data = path.read_bytes()
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size < len(MAGIC) + _LENGTH.size + 2 * DIGEST_BYTES:
+            raise SnapshotDamaged(f"not a snapshot of format {MAGIC.decode()}")
+        data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
     start = len(MAGIC) + _LENGTH.size
-    if len(data) < start + _HASH_BYTES or not data.startswith(MAGIC):
+    if data[: len(MAGIC)] != MAGIC:
         raise SnapshotDamaged(f"not a snapshot of format {MAGIC.decode()}")
-    if hashlib.sha256(memoryview(data)[:-_HASH_BYTES]).digest() != data[-_HASH_BYTES:]:
-        raise SnapshotDamaged("its SHA-256 does not match; the file is cut or altered")
     (length,) = _LENGTH.unpack_from(data, len(MAGIC))
-    members = orjson.loads(data[start : start + length])
+    begin, end = start + length, len(data) - 2 * DIGEST_BYTES
+    state, whole = bytes(data[end : end + DIGEST_BYTES]), bytes(data[end + DIGEST_BYTES :])
+    head = hashlib.sha256(data[:begin])
+    head.update(state)
+    if begin > end or head.digest() != whole or hashlib.sha256(data[begin:end]).digest() != state:
+        raise SnapshotDamaged("its SHA-256 does not match; the file is cut or altered")
+    members = orjson.loads(data[start:begin])
     names = {item.name for item in fields(Header)}
-    if set(members) | {"tables"} != names:
+    if set(members) != names:
         raise SnapshotDamaged("its header has other members; another version wrote it")
-    return Snapshot(path, Header(**members), data[start + length : -_HASH_BYTES])
+    return Snapshot(path, Header(**members), data[begin : end + DIGEST_BYTES])
 
 
 def value_hash(value: bytes | None) -> str:

@@ -1,8 +1,9 @@
-"""Snapshots of one running partition: copied between two pieces, written beside the loop.
+"""Snapshots of one running partition: copied between pieces, written beside the loop.
 
-1. copy the state at the processed offset S, between two pieces;
+1. fix the state at the processed offset S, between two pieces; from here on a step of the copy is made
+   between two pieces, and every step's part goes to the file in a thread;
 2. read the decision partition to its end: from where a restart has to read it;
-3. write and sync the file under a temporary name;
+3. write and sync the file under a temporary name, until the copy has ended;
 4. wait until every decision below S is acknowledged;
 5. rename and sync the directory: from here on the snapshot counts;
 6. only now the committed offset may move, to S.
@@ -12,8 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 from fraudstream.stream.emission import Emission
@@ -22,8 +26,13 @@ from fraudstream.stream.pipeline import Pipeline
 from fraudstream.stream.recovery import DecisionLog
 from fraudstream.stream.services import Services
 from fraudstream.stream.snapshots import Header, SnapshotStore
+from fraudstream.stream.windows.copying import Copy
+from fraudstream.stream.windows.snapshot import SnapshotError
 
 log = logging.getLogger(__name__)
+
+PART_WORDS = 1 << 18
+"""Words, 2 MiB, from which on a part goes to the file: each costs the loop a tenth of a millisecond."""
 
 
 class LastRecord(NamedTuple):
@@ -46,6 +55,7 @@ class Snapshotter:
         emission: Emission,
         start: Start,
         newest_offset: int,
+        moved: Callable[[], None],
     ) -> None:
         self.committable: int | None = None
         """Offset of the newest snapshot that counts under this owner."""
@@ -58,9 +68,14 @@ class Snapshotter:
         self._decisions = decisions
         self._emission = emission
         self._start = start
-        self._newest_offset = newest_offset
+        self._newest_offset = self._offset_before = newest_offset
         self._begun_s = time.monotonic()
         self._task: asyncio.Task[None] | None = None
+        self._copy: Copy | None = None
+        self._moved = moved
+        self._ready = asyncio.Event()
+        """There may be something to take from the copy."""
+        self._progress = asyncio.Event()
 
     def due(self, offset: int) -> bool:
         """Return whether a snapshot at a processed offset is wanted by time or number of records."""
@@ -79,17 +94,47 @@ class Snapshotter:
         return offset > self._newest_offset
 
     def begin(self, pipeline: Pipeline, running: InForce, offset: int, last: LastRecord) -> None:
-        """Copy the state at a processed offset, between two pieces; the rest goes on beside the loop."""
-        state = pipeline.snapshot()
+        """Fix the state at a processed offset, between two pieces; :meth:`step` goes on with it."""
         header = self._header(running, offset, last, pipeline.store.watermark_ms)
+        copy = self._copy = pipeline.begin_snapshot()
+        self._offset_before = self._newest_offset
         self._newest_offset, self._begun_s = offset, time.monotonic()
-        self._task = asyncio.create_task(self._write(header, state), name=f"snapshot-{self._number}")
+        self._task = asyncio.create_task(self._write(header, copy), name=f"snapshot-{self._number}")
         self._task.add_done_callback(self._done)
 
+    def step(self) -> bool:
+        """Copy a little of the snapshot under way, between two pieces; return whether there was any to copy.
+
+        Where the file is behind nothing is copied; ``moved`` is called when it has caught up.
+        """
+        copy = self._copy
+        if copy is None or copy.closed:
+            return False
+        try:
+            stepped = copy.step()
+        except SnapshotError as problem:
+            self._failed(str(problem))
+            stepped = False
+        if copy.waiting_words >= PART_WORDS or copy.ended or copy.closed:
+            self._ready.set()
+        return stepped
+
     async def finish(self) -> None:
-        """Wait for the snapshot under way, if any."""
-        if self._task is not None:
-            await asyncio.wait([self._task])
+        """Copy what is left of the snapshot under way, if any, and wait until it counts."""
+        if self._task is None:
+            return
+        while not self._task.done():
+            self._progress.clear()
+            if self.step():
+                await asyncio.sleep(0)
+            elif not self._task.done():
+                await self._progress.wait()
+
+    async def give_up_copying(self) -> None:
+        """Drop the snapshot under way if it still needs the state; the next one is due at once."""
+        if self._copy is not None and not self._copy.ended and not self._copy.closed:
+            await self.cancel()
+            self._newest_offset, self._begun_s = self._offset_before, -math.inf
 
     async def cancel(self) -> None:
         """Drop the snapshot under way, if any."""
@@ -97,17 +142,18 @@ class Snapshotter:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def _write(self, header: Header, state: bytes) -> None:
+    async def _write(self, header: Header, copy: Copy) -> None:
         failpoints, at = self._services.failpoints, header.next_offset
-        header = replace(header, decision_offset=await self._decisions.first_from(at))
         try:
-            temporary = await asyncio.to_thread(
-                self._store.write_temporary, header, state, lambda: failpoints.hit("mid_snapshot")
-            )
+            header = replace(header, decision_offset=await self._decisions.first_from(at))
+            temporary = await self._write_down(header, copy)
         except OSError as problem:
             # Decisions go on without it: a snapshot only shortens a restart.
-            log.warning("partition %d: snapshot at %d was not written: %s", self._number, at, problem)
-            self._services.observer.snapshots_failed += 1
+            self._failed(f"snapshot at {at} was not written: {problem}")
+            return
+        finally:
+            copy.close()
+        if temporary is None:
             return
         await self._wait_for_acks(at)
         failpoints.hit("before_rename")
@@ -117,11 +163,45 @@ class Snapshotter:
         self.committable, self.counted_s = at, time.monotonic()
         await self._services.commit()
 
+    async def _write_down(self, header: Header, copy: Copy) -> Path | None:
+        """Write parts as they are copied; None: the copy was given up."""
+        file = await asyncio.to_thread(
+            self._store.begin, header, lambda: self._services.failpoints.hit("mid_snapshot")
+        )
+        try:
+            await asyncio.to_thread(file.write, copy.head)
+            while not copy.closed:
+                self._ready.clear()
+                part = copy.take()
+                if part is not None:
+                    # Two threads never meet in one half of the buffer; the loop goes on with the other.
+                    await asyncio.to_thread(file.write, part.data)
+                    copy.give_back()
+                    self._tell()
+                elif copy.ended:
+                    return await asyncio.to_thread(file.finish)
+                else:
+                    await self._ready.wait()
+            return None
+        finally:
+            file.close()
+
+    def _failed(self, text: str) -> None:
+        log.warning("partition %d: %s", self._number, text)
+        self._services.observer.snapshots_failed += 1
+        self._tell()
+
+    def _tell(self) -> None:
+        """Wake whoever waits for the file."""
+        self._progress.set()
+        self._moved()
+
     async def _wait_for_acks(self, offset: int) -> None:
         """A snapshot counts only when every decision below it is acknowledged."""
         await self._emission.wait_acked(offset)
 
     def _done(self, task: asyncio.Task[None]) -> None:
+        self._tell()
         if not task.cancelled() and (problem := task.exception()) is not None:
             self._services.fail(problem)
 

@@ -57,6 +57,7 @@ class DedupStore:
         d[kernel.D_LATENESS] = time.allowed_lateness_ms
         d[kernel.D_SKEW] = time.max_skew_ms
         d[kernel.D_DEDUP] = time.dedup_ms
+        d[kernel.D_HOLD] = at.FOREVER
 
     @property
     def watermark_ms(self) -> int:
@@ -67,6 +68,11 @@ class DedupStore:
     def first_ms(self) -> int:
         """Time of the first admitted event; ``layout.NEVER`` before it."""
         return int(self._d[kernel.D_FIRST])
+
+    @property
+    def words(self) -> NDArray[np.int64]:
+        """The memory, for kernels."""
+        return self._d
 
     @property
     def entries(self) -> int:
@@ -105,7 +111,7 @@ class DedupStore:
             admission.duplicate_of,
         )
         if not kernel.admit(*arguments):
-            self._make_room(n)
+            self.make_room(n)
             kernel.admit(*arguments)
         return admission
 
@@ -127,13 +133,16 @@ class DedupStore:
         out = np.empty((self.entries, 7), np.int64)
         return out[: kernel.live_entries(self._d, out)]
 
-    def restore(self, entries: NDArray[np.int64], watermark_ms: int, first_ms: int) -> None:
-        """Fill a new store from ``export``."""
+    def restore_clock(self, watermark_ms: int, first_ms: int) -> None:
+        """Set watermark and first time of a new store."""
         self._d[kernel.D_WATERMARK], self._d[kernel.D_FIRST] = watermark_ms, first_ms
-        self._make_room(len(entries))
+
+    def restore(self, entries: NDArray[np.int64]) -> None:
+        """Append what ``export`` gave, in parts if that is easier: [k, 7]."""
+        self.make_room(len(entries))
         kernel.restore_entries(self._d, entries)
 
-    def _make_room(self, more: int) -> None:
+    def make_room(self, more: int) -> None:
         """Let ring and index hold ``more`` entries beyond those they have.
 
         Raises:

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from fraudstream.stream.windows import layout as at
-from fraudstream.stream.windows.kernel_bits import mix31, pointer
+from fraudstream.stream.windows.kernel_bits import mix31, pointer, prefetch
 
 D_RING = 0  # where entries begin
 D_RING_MASK = 1
@@ -27,6 +27,7 @@ D_FIRST = 7  # time of the first admitted event
 D_LATENESS = 8
 D_SKEW = 9
 D_DEDUP = 10
+D_HOLD = 11  # first entry that a snapshot under way has still to copy; FOREVER: none
 DEDUP_CONTROL = 16
 EXPIRE_PER_ROW = 4
 """Old entries that a row may let go, so that no batch pays for a whole day."""
@@ -43,6 +44,7 @@ _DUPLICATE, _ID_REUSE, _LATE, _CLOCK_SKEW = 1, 2, 4, 8
 _USED = np.int64(1 << 62)
 _HASH = np.int64(0x3FFFFFFF)
 _LOW32 = np.int64(0xFFFFFFFF)
+_AHEAD = 16
 _SALT_ID, _SALT_OTHER = np.int64(1), np.int64(2)
 
 
@@ -146,7 +148,7 @@ def expire(d, steps):  # type: ignore[no-untyped-def]
     """Let up to ``steps`` entries leave the old end of the ring."""
     horizon = d[D_WATERMARK] - d[D_DEDUP]
     index, mask = d[D_INDEX], d[D_INDEX_MASK]
-    while steps > 0 and d[D_TAIL] < d[D_NEXT]:
+    while steps > 0 and d[D_TAIL] < min(d[D_NEXT], d[D_HOLD]):
         sequence = d[D_TAIL]
         entry = entry_at(d, sequence)
         if d[entry + E_TIME] >= horizon:
@@ -312,6 +314,10 @@ def restore_entries(memory, items):  # type: ignore[no-untyped-def]
     """Append entries of a snapshot."""
     d = pointer(memory)
     for row in range(len(items)):
+        ahead = row + _AHEAD
+        if ahead < len(items):
+            bits = slot_bits(items[ahead, 0], items[ahead, 1], 0, 0, True)
+            prefetch(d, d[D_INDEX] + (bits & d[D_INDEX_MASK]))
         slot, head = find_head(d, items[row, 0], items[row, 1])
         sequence = remember(
             d,

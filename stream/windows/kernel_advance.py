@@ -19,6 +19,7 @@ from fraudstream.stream.windows.kernel_insert import insert
 from fraudstream.stream.windows.kernel_keys import add_key, find_key, guess_header, remove_key
 from fraudstream.stream.windows.kernel_panes import free_panes, settle
 from fraudstream.stream.windows.kernel_segments import free_segment
+from fraudstream.stream.windows.kernel_snapshot import call_in, save_key
 
 _LOW8 = np.int64(0xFF)
 _LOW32 = np.int64(0xFFFFFFFF)
@@ -102,10 +103,11 @@ def event_words(m, p, q, row, rows, time, value, state, filters):  # type: ignor
 
 
 @njit(cache=True, nogil=True)
-def forget_key(m, header):  # type: ignore[no-untyped-def]
+def forget_key(m, p, header):  # type: ignore[no-untyped-def]
     """Remove a key and everything it holds."""
     free_panes(m, header)
     if m[header + at.H_BASE] >= 0:
+        call_in(m, p, m[header + at.H_BASE], 0)
         m[at.C_EVENTS] -= (m[header + at.H_SPAN] & _LOW32) - (m[header + at.H_SPAN] >> 32)
         free_segment(m, m[header + at.H_META] >> 8, m[header + at.H_META] & _LOW8, m[header + at.H_BASE])
     remove_key(m, header)
@@ -136,7 +138,8 @@ def sweep(m, p, watermark, steps):  # type: ignore[no-untyped-def]
         if meta >= 0:
             q = at.P_RECORDS + (meta >> 8) * at.KIND
             if m[header + at.H_LAST] < watermark - p[q + at.K_LIFE]:
-                forget_key(m, header)
+                save_key(m, p, header)
+                forget_key(m, p, header)
         number += 1
     m[at.C_SWEEP] = number
 
@@ -215,8 +218,10 @@ def advance(  # type: ignore[no-untyped-def]
                 or m[header + at.H_META] >> 8 != kind
             ):
                 header = find_key(m, kind, low[row], high[row])
+            if header >= 0:
+                save_key(m, p, header)
             if header >= 0 and m[header + at.H_LAST] < watermarks[row] - p[q + at.K_LIFE]:
-                forget_key(m, header)
+                forget_key(m, p, header)
                 header = np.int64(-1)
             if header >= 0:
                 panes = m[header + at.H_PANES]

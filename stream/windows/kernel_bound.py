@@ -9,6 +9,7 @@ from fraudstream.stream.windows import layout as at
 from fraudstream.stream.windows.kernel_advance import forget_key
 from fraudstream.stream.windows.kernel_bits import pointer
 from fraudstream.stream.windows.kernel_export import visible
+from fraudstream.stream.windows.kernel_snapshot import save_key, save_stale
 
 _LOW32 = np.int64(0xFFFFFFFF)
 
@@ -25,8 +26,10 @@ def weigh(memory, plan, watermark, numbers, last, low, high, size):  # type: ign
         header = m[at.C_HEADERS] + number * at.HEADER
         if m[header + at.H_META] < 0:
             continue
+        save_stale(m, p, header, watermark)
         if visible(m, p, header, watermark) == 0:
-            forget_key(m, header)
+            save_key(m, p, header)
+            forget_key(m, p, header)
             continue
         numbers[k], last[k] = number, m[header + at.H_LAST]
         low[k], high[k] = m[header + at.H_LOW], m[header + at.H_HIGH]
@@ -41,11 +44,12 @@ def weigh(memory, plan, watermark, numbers, last, low, high, size):  # type: ign
 
 
 @njit(cache=True, nogil=True)
-def evict(memory, numbers):  # type: ignore[no-untyped-def]
+def evict(memory, plan, numbers):  # type: ignore[no-untyped-def]
     """Forget the keys of some headers, and remember for each kind how new their newest event was."""
-    m = pointer(memory)
+    m, p = pointer(memory), pointer(plan)
     for k in range(len(numbers)):
         header = m[at.C_HEADERS] + numbers[k] * at.HEADER
         place = at.CONTROL + (m[header + at.H_META] >> 8) * at.KIND_STATE + at.EVICTED
         m[place] = max(m[place], m[header + at.H_LAST])
-        forget_key(m, header)
+        save_key(m, p, header)
+        forget_key(m, p, header)

@@ -81,6 +81,8 @@ def evaluate(m, p, q, kind, header, watermark, event, value, state):  # type: ig
     for number in range(p[q + at.K_ACC_COUNT]):
         a = p[q + at.K_ACCS] + number * at.ACC
         kind_class = p[a + at.A_CLASS]
+        if p[a + at.A_SPAN_COUNT] == 0:
+            continue  # nobody reads any of its features
         if kind_class == at.CLASS_BANK:
             bank(m, p, q, a, base, capacity, head, panes, pane_head, borders, event, value, state)
         elif kind_class == at.CLASS_EVENTS:

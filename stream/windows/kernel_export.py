@@ -102,13 +102,13 @@ def export(memory, plan, watermark, out, begins):  # type: ignore[no-untyped-def
         if words > 0:
             begins[k] = target
             k += 1
-            write_key(m, p, header, words, out, target)
+            write_key(m, p, header, words, out, target, True)
             target += words
 
 
 @njit(cache=True, nogil=True)
-def write_key(m, p, header, words, out, target):  # type: ignore[no-untyped-def]
-    """Write the record of a key, which ``visible`` said has so many words."""
+def write_key(m, p, header, words, out, target, whole):  # type: ignore[no-untyped-def]
+    """Write the record of a key, which ``visible`` said has so many words; not ``whole``: without events."""
     kind = m[header + at.H_META] >> 8
     q = at.P_RECORDS + kind * at.KIND
     base, panes = m[header + at.H_BASE], m[header + at.H_PANES]
@@ -123,7 +123,7 @@ def write_key(m, p, header, words, out, target):  # type: ignore[no-untyped-def]
     for i in range(frozen):
         out[target] = m[base + i]
         target += 1
-    for word in range(p[q + at.K_WORDS]):
+    for word in range(p[q + at.K_WORDS] if whole else 0):
         begin = base + frozen + word * capacity
         for i in range(begin + lo, begin + hi):
             out[target] = m[i]
@@ -179,37 +179,64 @@ def restore_keys(memory, plan, words):  # type: ignore[no-untyped-def]
     m, p = pointer(memory), pointer(plan)
     source = 0
     while source < len(words):
-        kind, kept = words[source + X_KIND], words[source + X_EVENTS]
-        q = at.P_RECORDS + kind * at.KIND
-        size_class = size_class_of(kept)
-        capacity = at.CAPACITY_MIN << size_class
-        header = add_key(m, kind, words[source + X_LOW], words[source + X_HIGH])
-        base = take_segment(m, p, q, kind, size_class) if header >= 0 else np.int64(-1)
-        if base < 0:
-            return False
-        m[header + at.H_BASE] = base
-        m[header + at.H_META] = (kind << 8) | size_class
-        m[header + at.H_SPAN] = kept
-        m[header + at.H_LAST] = words[source + X_LAST]
-        m[at.C_EVENTS] += kept
-        frozen, at_word = p[q + at.K_FROZEN_WORDS], source + EXPORT
-        for i in range(frozen):
-            m[base + i] = words[at_word]
-            at_word += 1
-        for word in range(p[q + at.K_WORDS]):
-            begin = base + frozen + word * capacity
-            for i in range(kept):
-                m[begin + i] = words[at_word]
-                at_word += 1
-        if capacity >= p[at.P_LARGE]:
-            start_averages(m, p, q, base, capacity)
-            if p[q + at.K_LISTS] > 0:
-                for i in range(kept):
-                    extend_list(m, p, q, base, capacity, i)
-        if words[source + X_PANES] > 0 and not restore_panes(m, p, q, header, words, source, at_word):
+        if restore_key(m, p, words, source, True) < 0:
             return False
         source += words[source + X_WORDS]
     return True
+
+
+@njit(cache=True, nogil=True)
+def restore_key(m, p, words, source, whole):  # type: ignore[no-untyped-def]
+    """Rebuild a key from its record and return its header; not ``whole``: its events come later.
+
+    -1: memory exhausted.
+    """
+    kind, kept = words[source + X_KIND] & _LOW32, words[source + X_EVENTS]
+    q = at.P_RECORDS + kind * at.KIND
+    size_class = size_class_of(kept)
+    header = add_key(m, kind, words[source + X_LOW], words[source + X_HIGH])
+    base = take_segment(m, p, q, kind, size_class) if header >= 0 else np.int64(-1)
+    if base < 0:
+        return np.int64(-1)
+    m[header + at.H_BASE] = base
+    m[header + at.H_META] = (kind << 8) | size_class
+    m[header + at.H_SPAN] = kept
+    m[header + at.H_LAST] = words[source + X_LAST]
+    m[at.C_EVENTS] += kept
+    frozen, at_word = p[q + at.K_FROZEN_WORDS], source + EXPORT
+    for i in range(frozen):
+        m[base + i] = words[at_word]
+        at_word += 1
+    if whole:
+        restore_events(m, p, q, header, words, at_word, 0, kept)
+        at_word += kept * p[q + at.K_WORDS]
+        summarise(m, p, q, header)
+    if words[source + X_PANES] > 0 and not restore_panes(m, p, q, header, words, source, at_word):
+        return np.int64(-1)
+    return header
+
+
+@njit(cache=True, nogil=True)
+def restore_events(m, p, q, header, words, at_word, first, count):  # type: ignore[no-untyped-def]
+    """Write events, column by column, to the places from ``first`` on."""
+    capacity = at.CAPACITY_MIN << (m[header + at.H_META] & _LOW8)
+    column = m[header + at.H_BASE] + p[q + at.K_FROZEN_WORDS] + first
+    for word in range(p[q + at.K_WORDS]):
+        for i in range(count):
+            m[column + word * capacity + i] = words[at_word + i]
+        at_word += count
+
+
+@njit(cache=True, nogil=True)
+def summarise(m, p, q, header):  # type: ignore[no-untyped-def]
+    """Begin the summary of a restored segment, if it is large."""
+    base, kept = m[header + at.H_BASE], m[header + at.H_SPAN]
+    capacity = at.CAPACITY_MIN << (m[header + at.H_META] & _LOW8)
+    if capacity >= p[at.P_LARGE]:
+        start_averages(m, p, q, base, capacity)
+        if p[q + at.K_LISTS] > 0:
+            for i in range(kept):
+                extend_list(m, p, q, base, capacity, i)
 
 
 @njit(cache=True, nogil=True)

@@ -16,6 +16,7 @@ from fraudstream.stream.windows.kernel_segments import (
     take_segment,
     time_at,
 )
+from fraudstream.stream.windows.kernel_snapshot import call_in
 from fraudstream.stream.windows.kernel_summary import extend_list
 
 _LOW32 = np.int64(0xFFFFFFFF)
@@ -44,6 +45,7 @@ def insert(m, p, q, header, watermark, event):  # type: ignore[no-untyped-def]
         prune(m, p, q, header, horizon)
         lo = m[header + at.H_SPAN] >> 32
     if hi == capacity:
+        call_in(m, p, base, 0)
         if not make_room(m, p, q, header):
             return False
         capacity = at.CAPACITY_MIN << (m[header + at.H_META] & _LOW8)
@@ -54,6 +56,7 @@ def insert(m, p, q, header, watermark, event):  # type: ignore[no-untyped-def]
     place = hi
     if hi > lo and time_at(m, column, hi - 1) > time:
         place = first_after(m, column, lo, hi, time)
+        call_in(m, p, base, place)
         for word in range(p[q + at.K_WORDS]):
             begin = column + word * capacity
             for i in range(hi, place, -1):
@@ -154,6 +157,7 @@ def fold_beyond(m, p, q, header, watermark, newest):  # type: ignore[no-untyped-
     m[header + at.H_SPAN] = ((last + 1) << 32) | hi
     m[at.C_EVENTS] -= last + 1 - lo
     if newest <= last and p[q + at.K_FROZEN_COUNT] > 0:
+        call_in(m, p, base, 0)
         # It left behind events that left before it: averages go on from the records, not from old rows.
         slide(m, p, q, header)
     return True

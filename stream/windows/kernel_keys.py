@@ -72,6 +72,8 @@ def add_key(m, kind, low, high):  # type: ignore[no-untyped-def]
     m[header + at.H_VALID] = 0
     m[header + at.H_PANES] = 0
     m[header + at.H_LAST] = at.NEVER
+    if m[at.C_COPY] <= header < m[at.C_COPY_END]:
+        mark_copied(m, header)  # it came after the snapshot began
     bits = mix31(low, high, kind)
     index, mask = m[at.C_INDEX], m[at.C_INDEX_MASK]
     slot = bits & mask
@@ -81,6 +83,23 @@ def add_key(m, kind, low, high):  # type: ignore[no-untyped-def]
     m[at.C_KEYS] += 1
     m[at.CONTROL + kind * at.KIND_STATE] += 1
     return header
+
+
+@njit(inline="always")
+def copied_at(m, header):  # type: ignore[no-untyped-def]
+    """Return (word, bit) that say whether a snapshot under way has no need of a header any more."""
+    number = (header - m[at.C_HEADERS]) // at.HEADER
+    word = m[at.C_COPY_AREA] + at.LENT_MAX * at.LENT + (number >> 6)
+    return word, np.int64(1) << (number & 63)
+
+
+@njit(cache=True, nogil=True)
+def mark_copied(m, header):  # type: ignore[no-untyped-def]
+    """Let a snapshot under way pass a header by; return whether it would have done so."""
+    word, bit = copied_at(m, header)
+    before = m[word]
+    m[word] = before | bit
+    return before & bit != 0
 
 
 @njit(cache=True, nogil=True)

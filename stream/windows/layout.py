@@ -85,7 +85,17 @@ C_SCRATCH = 10  # where scratch begins
 C_EVENTS = 11  # kept events of all keys
 C_ARENA_BEGIN = 12
 C_PANES = 13  # panes of all keys
-CONTROL = 16
+# of the snapshot under way, see ``kernel_snapshot.py``
+C_COPY = 16  # first header whose key is still to be copied
+C_COPY_END = 17  # end of the headers there were at the beginning; 0: no snapshot is under way
+C_COPY_WATERMARK = 18  # at the beginning
+C_COPY_NEXT = 19  # next word of the buffer in use
+C_COPY_LIMIT = 20  # its end
+C_COPY_KEYS = 21  # keys copied
+C_COPY_FAILED = 22  # 1: the buffer was too small
+C_COPY_AREA = 23  # lent segments, then a bit for each header: copied, or came later; then the buffers
+C_LENT = 24  # lent segments
+CONTROL = 32
 KIND_STATE = 64  # live keys, free segments by class, free pane segments by class, EVICTED
 FREE_EVENTS = 1
 FREE_PANES = 32
@@ -101,6 +111,20 @@ H_VALID = 5  # blocks of the summary that are up to date; the next free slot in 
 H_PANES = 6  # pane segment, 0: none
 H_LAST = 7  # time of the last event
 HEADER = 8
+
+# --- memory: a segment whose events are still to be copied, while its key may change -------------------
+LENT_MIN = 1 << 15
+"""Words of events from which on they are copied piece by piece: 256 KiB take some 50 us."""
+LENT_MAX = 256
+L_BASE = 0  # segment
+L_KIND = 1
+L_CLASS = 2  # size class
+L_LOW = 3
+L_HIGH = 4
+L_FIRST = 5  # first kept event at the beginning
+L_NEXT = 6  # first event that is still to be copied
+L_END = 7  # end of those
+LENT = 8
 
 # --- memory: head of a pane segment ------------------------------------------------------------------
 B_CLASS = 0  # size class
@@ -133,6 +157,7 @@ P_SCAN = 7  # SCAN_MAX
 P_FOLD = 8  # FOLD_MIN
 P_GAIN = 9  # PANE_GAIN
 P_SCRATCH_BANK = 10
+P_LENT = 11  # LENT_MIN
 P_RECORDS = 16  # kind records begin here
 
 # --- plan: kind --------------------------------------------------------------------------------------

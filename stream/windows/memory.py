@@ -27,6 +27,14 @@ class Memory:
         self._area = _reserve(words)
         self.words = np.frombuffer(self._area, np.int64)
 
+    def even(self, begin: int, count: int) -> None:
+        """Let the pages of a range come one by one: a huge page may keep its first user waiting for long."""
+        page = mmap.PAGESIZE // WORD_BYTES
+        first, last = -(-begin // page) * page, (begin + count) // page * page
+        if last > first and hasattr(mmap, "MADV_NOHUGEPAGE"):
+            with contextlib.suppress(OSError):  # a kernel without huge pages has none to refuse
+                self._area.madvise(mmap.MADV_NOHUGEPAGE, first * WORD_BYTES, (last - first) * WORD_BYTES)
+
     def release(self, begin: int, count: int) -> None:
         """Zero a range of words and give its whole pages back to the system."""
         page = mmap.PAGESIZE // WORD_BYTES

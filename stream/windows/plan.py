@@ -67,8 +67,10 @@ class _Table:
         return begin
 
 
-def compile_features(features: FeatureSet, schema: Schema) -> Plan:
+def compile_features(features: FeatureSet, schema: Schema, read: frozenset[str] | None = None) -> Plan:
     """Compile ``features`` over ``schema``.
+
+    ``read``: names of those that are computed, None: all. What is kept of events is the same for any choice.
 
     Raises:
         ValueError: for limits that the rules compiler should have refused (``max_events_per_key`` beyond
@@ -90,7 +92,7 @@ def compile_features(features: FeatureSet, schema: Schema) -> Plan:
     event = 0
     for number, kind in enumerate(kinds):
         begin = at.P_RECORDS + number * at.KIND
-        table.words[begin : begin + at.KIND] = _kind_record(table, kind, schema, features)
+        table.words[begin : begin + at.KIND] = _kind_record(table, kind, schema, features, read)
         key_words = sum(schema.field(name).type.width for name in kind.key)
         event = max(event, kind.event_words + 1, key_words)
     borders = event
@@ -103,7 +105,7 @@ def compile_features(features: FeatureSet, schema: Schema) -> Plan:
     head[at.P_SCRATCH_BORDERS], head[at.P_SCRATCH_BANK], head[at.P_SCRATCH_SEEN] = borders, bank, seen
     head[at.P_SCRATCH_WORDS] = seen + max((kind.list_max for kind in kinds), default=0)
     head[at.P_LARGE], head[at.P_SCAN] = at.CAPACITY_LARGE, at.SCAN_MAX
-    head[at.P_FOLD], head[at.P_GAIN] = at.FOLD_MIN, at.PANE_GAIN
+    head[at.P_FOLD], head[at.P_GAIN], head[at.P_LENT] = at.FOLD_MIN, at.PANE_GAIN, at.LENT_MIN
     table.words[: at.P_RECORDS] = head
     return Plan(
         table=np.array(table.words, np.int64),
@@ -135,7 +137,9 @@ def _bits(value: float) -> int:
     return int(struct.unpack("<q", struct.pack("<d", value))[0])
 
 
-def _kind_record(table: _Table, kind: Kind, schema: Schema, features: FeatureSet) -> list[int]:
+def _kind_record(
+    table: _Table, kind: Kind, schema: Schema, features: FeatureSet, read: frozenset[str] | None
+) -> list[int]:
     windows = kind.windows
     finite = [window for window in windows if window != FOREVER]
     lateness = features.time.allowed_lateness_ms
@@ -152,7 +156,7 @@ def _kind_record(table: _Table, kind: Kind, schema: Schema, features: FeatureSet
     for row, mode, decimals in kind.columns:
         columns += [row, mode, _bits(10.0**decimals)]
     accumulators = kind.accumulators
-    records = _records(table, kind, schema)
+    records = _records(table, kind, schema, read)
     accs = table.add([word for record in records for word in record])
     frozen, positions = (
         [accs + number * at.ACC for number, record in enumerate(records) if record[field] >= 0]
@@ -184,7 +188,7 @@ def _kind_record(table: _Table, kind: Kind, schema: Schema, features: FeatureSet
     return result
 
 
-def _records(table: _Table, kind: Kind, schema: Schema) -> list[list[int]]:
+def _records(table: _Table, kind: Kind, schema: Schema, read: frozenset[str] | None) -> list[list[int]]:
     windows, first_column = kind.windows, 1 + kind.flag_words
     result: list[list[int]] = []
     prefix = level = lists = frozen = positions = 0
@@ -192,8 +196,11 @@ def _records(table: _Table, kind: Kind, schema: Schema) -> list[list[int]]:
         spans: list[int] = []
         for window in sorted(acc.spans, key=reach):
             features: list[int] = []
+            wanted = [(item, lane) for item, lane in acc.spans[window] if read is None or item.name in read]
+            if not wanted:
+                continue
             # One after the other what is computed alike.
-            for item, lane in sorted(acc.spans[window], key=lambda one: (_CODES[one[0].agg], one[1])):
+            for item, lane in sorted(wanted, key=lambda one: (_CODES[one[0].agg], one[1])):
                 if acc.kind_class == at.CLASS_BANK:
                     features.append(_bank_feature(item, lane))
                 else:
@@ -208,7 +215,7 @@ def _records(table: _Table, kind: Kind, schema: Schema) -> list[list[int]]:
         record[at.A_FLAG] = max(word for word, _ in places)
         record[at.A_SHIFT] = places[0][1]
         record[at.A_COLUMN] = 0 if acc.column is None else first_column + kind.columns[acc.column]
-        record[at.A_SPANS], record[at.A_SPAN_COUNT] = table.add(spans), len(acc.spans)
+        record[at.A_SPANS], record[at.A_SPAN_COUNT] = table.add(spans), len(spans) // at.SPAN
         record[at.A_PREFIX], record[at.A_LEVEL] = prefix, level
         record[at.A_MODE] = acc.mode if acc.kind_class == at.CLASS_BANK else at.COUNTED * acc.is_counted
         record[at.A_WIDTH], record[at.A_VECTORS] = acc.width, acc.prefix_words // acc.width

@@ -1,64 +1,88 @@
-"""Bytes of a window store: a versioned head, raw arrays, a digest.
+"""Bytes of a window store: a versioned head, then records of ``kernel_snapshot``.
 
-Layout (little endian)::
+Layout (little endian), all parts multiples of 8 bytes::
 
     8 bytes   magic "FSWINDOW"
     4 bytes   format version
-    4 bytes   number of sections
-    per section: 4 bytes name length, name, 8 bytes data length, data
-    32 bytes  SHA-256 of everything before
+    4 bytes   length of the text
+    text      JSON, filled up with spaces: see ``WindowStore.begin_snapshot``
+    records   int64 words; the last is of the kind END
+
+Sealed bytes have 32 more: SHA-256 of everything before.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
 
 MAGIC = b"FSWINDOW"
-VERSION = 1
-_DIGEST = 32
+VERSION = 2
+DIGEST_BYTES = 32
+_NUMBERS = struct.Struct("<II")
 
 
 class SnapshotError(Exception):
     """A snapshot is damaged, of another format or of other declarations."""
 
 
-def pack(sections: Mapping[str, bytes]) -> bytes:
-    """Return the bytes of named sections, in their order."""
-    parts = [MAGIC, struct.pack("<II", VERSION, len(sections))]
-    for name, data in sections.items():
-        encoded = name.encode()
-        parts += [struct.pack("<I", len(encoded)), encoded, struct.pack("<Q", len(data)), data]
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return b"".join([*parts, digest.digest()])
+def padded(magic: bytes, numbers: bytes, text: bytes) -> bytes:
+    """Return magic, numbers, the text's length (u32) and the text, filled up to a multiple of 8 bytes."""
+    before = len(magic) + len(numbers) + 4
+    text += b" " * (-(before + len(text)) % 8)
+    return magic + numbers + struct.pack("<I", len(text)) + text
 
 
-def unpack(data: bytes) -> dict[str, memoryview]:
-    """Return the sections of :func:`pack`.
+def head_of(members: dict[str, Any]) -> bytes:
+    """Return the head for some members."""
+    return padded(MAGIC, struct.pack("<I", VERSION), orjson.dumps(members))
+
+
+def read_head(data: memoryview) -> tuple[dict[str, Any], NDArray[np.int64]]:
+    """Return the members of the head and the words of the records.
 
     Raises:
-        SnapshotError: wrong magic, version, length or digest.
+        SnapshotError: wrong magic, version or length.
     """
-    if len(data) < len(MAGIC) + 8 + _DIGEST or data[: len(MAGIC)] != MAGIC:
+    begin = len(MAGIC) + _NUMBERS.size
+    if len(data) < begin or data[: len(MAGIC)] != MAGIC:
         raise SnapshotError(
             "window snapshot was not one: it does not begin with its magic; rebuild from the log"
         )
-    version, count = struct.unpack_from("<II", data, len(MAGIC))
+    version, length = _NUMBERS.unpack_from(data, len(MAGIC))
     if version != VERSION:
         raise SnapshotError(f"window snapshot has format {version}, expected {VERSION}; rebuild from the log")
+    if len(data) % 8 or len(data) < begin + length:
+        raise SnapshotError("window snapshot was cut: its length does not fit; use an older one")
+    words = np.frombuffer(data[begin + length :], "<i8")
+    return orjson.loads(data[begin : begin + length]), np.require(words, np.int64, ("C", "W", "A"))
+
+
+def seal(head: bytes, parts: Iterable[NDArray[np.int64]]) -> bytes:
+    """Return head and parts as bytes with their digest."""
+    out, digest = io.BytesIO(), hashlib.sha256(head)
+    out.write(head)
+    for words in parts:
+        out.write(words.data)
+        digest.update(words.data)
+    out.write(digest.digest())
+    return out.getvalue()
+
+
+def unseal(data: bytes | memoryview) -> memoryview:
+    """Return what was sealed.
+
+    Raises:
+        SnapshotError: its digest does not fit.
+    """
     view = memoryview(data)
-    if hashlib.sha256(view[:-_DIGEST]).digest() != data[-_DIGEST:]:
-        raise SnapshotError("window snapshot was damaged: its digest does not fit; use an older one")
-    sections: dict[str, memoryview] = {}
-    place = len(MAGIC) + 8
-    for _ in range(count):
-        (length,) = struct.unpack_from("<I", data, place)
-        name = bytes(view[place + 4 : place + 4 + length]).decode()
-        (size,) = struct.unpack_from("<Q", data, place + 4 + length)
-        place += 12 + length
-        sections[name] = view[place : place + size]
-        place += size
-    return sections
+    if len(view) < DIGEST_BYTES or hashlib.sha256(view[:-DIGEST_BYTES]).digest() != view[-DIGEST_BYTES:]:
+        raise SnapshotError("snapshot is cut or altered: its SHA-256 does not match; use an older one")
+    return view[:-DIGEST_BYTES]

@@ -14,16 +14,18 @@ from fraudstream.rules.bundle import FeatureSet, Schema
 from fraudstream.stream.windows import kernel_advance, kernel_bound, kernel_export, kernel_keys
 from fraudstream.stream.windows import layout as at
 from fraudstream.stream.windows.admit import Admission, DedupStore, owned
+from fraudstream.stream.windows.copying import Copy, area_words, numbers_in, restored
 from fraudstream.stream.windows.memory import Memory
 from fraudstream.stream.windows.plan import compile_features
 from fraudstream.stream.windows.redefine import Warming, carry_over
-from fraudstream.stream.windows.snapshot import SnapshotError, pack, unpack
+from fraudstream.stream.windows.snapshot import SnapshotError, head_of, read_head, seal, unseal
 from fraudstream.stream.wire.types import Batch
 
 __all__ = ["Admission", "FeatureMatrix", "SnapshotError", "WindowStore"]
 
 RESERVED_WORDS = 1 << 34
-"""128 GiB of address space: half for events, a quarter for 536 million keys, two eighths for the index."""
+"""128 GiB of address space: a quarter for 536 million keys, two eighths for the index, a sixteenth for
+copies, the rest for events."""
 INDEX_MIN = 1 << 12
 
 
@@ -64,7 +66,9 @@ class WindowStore:
         m[at.C_HEADERS], m[at.C_HEADERS_END] = headers, len(m) // 4
         m[at.C_INDEX], m[at.C_INDEX_MASK] = self._areas[0], INDEX_MIN - 1
         m[at.C_ARENA] = m[at.C_ARENA_BEGIN] = len(m) // 2
-        m[at.C_ARENA_END] = len(m)
+        m[at.C_ARENA_END] = len(m) - area_words(len(m))
+        self._memory.even(len(m) - area_words(len(m)), area_words(len(m)))
+        self._copy: Copy | None = None
         self._evicted = at.CONTROL + np.arange(len(plan.kinds)) * at.KIND_STATE + at.EVICTED
         m[self._evicted] = at.NEVER
         self._bound = features.time.max_state_bytes
@@ -97,6 +101,11 @@ class WindowStore:
         m = self._m
         words = m[at.C_ARENA] - m[at.C_ARENA_BEGIN] + m[at.C_USED] * at.HEADER + m[at.C_INDEX_MASK] + 1
         return int(words) * 8 + self._dedup.allocated_bytes
+
+    @property
+    def table_bytes(self) -> int:
+        """Bytes of the tables that double when they are full, all at once: index and duplicates."""
+        return int(self._m[at.C_INDEX_MASK] + 1) * 8 + self._dedup.allocated_bytes
 
     def admit(self, batch: Batch, start_from: int) -> Admission:
         """Recognise duplicates, lateness and clock skew, in log order; raise the watermark.
@@ -151,6 +160,14 @@ class WindowStore:
             self.warming.hide(self._features, admission.as_of_ms, result.value, result.state)
         return result
 
+    def compute(self, features: FeatureSet, read: frozenset[str] | None) -> None:
+        """Compute only some features from now on, None: all; the others are missing in the matrix.
+
+        ``features`` are the store's definitions, whatever their names. What is kept does not change.
+        """
+        self._features = features
+        self._plan = compile_features(features, self._schema, read)
+
     def redefined(self, features: FeatureSet) -> WindowStore:
         """Return the store under other definitions; this one is of no use afterwards.
 
@@ -202,8 +219,18 @@ class WindowStore:
             return
         order = np.lexsort((high, low, last))
         gone = order[: int(np.searchsorted(np.cumsum(size[order]), excess)) + 1]
-        kernel_bound.evict(self._m, numbers[gone])
+        kernel_bound.evict(self._m, self._plan.table, numbers[gone])
         self.evicted_keys += len(gone)
+
+    @property
+    def limit_ratio(self) -> float:
+        """Counted bytes as a share of ``max_state_bytes``; 0 without such a bound."""
+        return self.counted_bytes / self._bound if self._bound else 0.0
+
+    @property
+    def warming_features(self) -> int:
+        """Features that are not complete yet."""
+        return len(self.warming.remaining(self._features, self.watermark_ms)) if self.warming.born else 0
 
     @property
     def counted_bytes(self) -> int:
@@ -220,19 +247,32 @@ class WindowStore:
         """Return decision and score of the first of each duplicate row; call after :meth:`decided`."""
         return self._dedup.recall(admission)
 
-    def snapshot(self) -> bytes:
-        """Return everything visible as bytes; :meth:`restore` gives a store that behaves the same."""
-        words, _ = self._export()
-        return pack(
+    def begin_snapshot(self, before: bytes = b"") -> Copy:
+        """Fix the state as it is between two slices; steps of the copy are made while slices go on.
+
+        Args:
+            before: what stands before the head, a multiple of 8 bytes.
+
+        Raises:
+            RuntimeError: another one is not closed yet.
+        """
+        if self._copy is not None and not self._copy.closed:
+            raise RuntimeError("a snapshot of this store is under way: finish or close it first")
+        head = head_of(
             {
-                "features": self._features.hash.encode(),
-                "schema": self._schema.hash.encode(),
-                "clock": self._clock(),
-                "warming": self._warming(),
-                "keys": words.astype("<i8", copy=False).tobytes(),
-                "entries": self._dedup.export().astype("<i8", copy=False).tobytes(),
+                "features": self._features.hash,
+                "schema": self._schema.hash,
+                "clock": np.frombuffer(self._clock(), "<i8").tolist(),
+                "warming": orjson.loads(self._warming()),
             }
         )
+        self._copy = Copy(before + head, self._memory, self._plan.table, self._dedup.words, self.watermark_ms)
+        return self._copy
+
+    def snapshot(self) -> bytes:
+        """Return everything visible as bytes; :meth:`restore` gives a store that behaves the same."""
+        copy = self.begin_snapshot()
+        return seal(copy.head, copy.parts())
 
     @classmethod
     def restore(cls, features: FeatureSet, schema: Schema, data: bytes) -> WindowStore:
@@ -241,25 +281,32 @@ class WindowStore:
         Raises:
             SnapshotError: damaged, another format, or made with other features or another schema.
         """
-        sections = unpack(data)
-        for name, was, expected in (
-            ("features", sections["features"], features.hash),
-            ("schema", sections["schema"], schema.hash),
-        ):
-            if bytes(was).decode() != expected:
+        return cls.restore_unsealed(features, schema, unseal(data))
+
+    @classmethod
+    def restore_unsealed(cls, features: FeatureSet, schema: Schema, data: memoryview) -> WindowStore:
+        """Return the store of a snapshot whose digest was compared, and is not part of ``data``.
+
+        Raises:
+            SnapshotError: another format, or made with other features or another schema.
+        """
+        members, words = read_head(data)
+        for name, expected in (("features", features.hash), ("schema", schema.hash)):
+            if members[name] != expected:
                 raise SnapshotError(
-                    f"window snapshot was made with {name} {bytes(was).decode()}, expected {expected}; "
+                    f"window snapshot was made with {name} {members[name]}, expected {expected}; "
                     "rebuild from the log"
                 )
         store = cls(features, schema)
-        clock = np.frombuffer(sections["clock"], "<i8")
-        store._last_offset = int(clock[2])
-        store.warming = Warming(orjson.loads(sections["warming"]))
-        store._m[store._evicted] = clock[3:]
-        words = np.require(np.frombuffer(sections["keys"], "<i8"), np.int64, ("C", "W"))
-        entries = np.frombuffer(sections["entries"], "<i8").reshape(-1, 7)
-        store._dedup.restore(np.require(entries, np.int64, ("C", "W")), int(clock[0]), int(clock[1]))
-        store._fill(words)
+        watermark_ms, first_ms, store._last_offset, *evicted = members["clock"]
+        store._m[store._evicted] = evicted
+        store.warming = Warming(members["warming"])
+        store._dedup.restore_clock(watermark_ms, first_ms)
+        keys, entries = numbers_in(words)
+        store._make_room(keys)
+        store._dedup.make_room(entries)
+        for block in restored(store._m, store._plan.table, words):
+            store._dedup.restore(block)
         return store
 
     def state_hash(self) -> str:
@@ -288,6 +335,8 @@ class WindowStore:
 
     def _export(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the records of all visible keys and where each begins."""
+        if self._copy is not None and not self._copy.closed:
+            self._copy.finish()  # what leaves now would be missing in it
         count, size = kernel_export.measure(self._m, self._plan.table, self.watermark_ms)
         words, begins = np.empty(size, np.int64), np.empty(count, np.int64)
         kernel_export.export(self._m, self._plan.table, self.watermark_ms, words, begins)

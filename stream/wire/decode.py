@@ -10,6 +10,7 @@ import numpy as np
 from fraudstream.rules.siphash import key_words
 from fraudstream.stream.wire.codes import REJECTION_CODES
 from fraudstream.stream.wire.exact import Fault, read_record
+from fraudstream.stream.wire.fast import read_slice
 from fraudstream.stream.wire.kernel_hash import hash_batch
 from fraudstream.stream.wire.readers import Row
 from fraudstream.stream.wire.tables import SchemaTables, compile_schema
@@ -80,12 +81,15 @@ class _Columns:
         )
 
 
-def decode(source: Slice, tables: SchemaTables, hash_key: bytes) -> Batch:
+def decode(source: Slice, tables: SchemaTables, hash_key: bytes, *, fast: bool = True) -> Batch:
     """Read a slice's records; those that cannot be read stand in ``Batch.rejected`` in slice order.
 
     Money is in minor units of its own currency (:func:`~fraudstream.stream.wire.currency.to_base`
-    converts it). ``hash_key`` (16 bytes) belongs to the partition and never leaves its state.
+    converts it). ``hash_key`` (16 bytes) belongs to the partition and never leaves its state. Without
+    ``fast`` the exact lane reads every record; the batch is the same.
     """
+    if fast:
+        return read_slice(source, tables, hash_key)
     columns = _Columns(tables.schema.words)
     rejected: list[Rejected] = []
     view = source.buffer.data  # parts of a slice share one large buffer
@@ -100,5 +104,5 @@ def decode(source: Slice, tables: SchemaTables, hash_key: bytes) -> Batch:
 
 
 def warm(tables: SchemaTables) -> None:
-    """Load the hash kernel, so that nothing compiles once records flow."""
+    """Load the kernels, so that nothing compiles once records flow."""
     decode(Slice.from_records(0, [], [], [], []), tables, bytes(16))

@@ -26,6 +26,7 @@ ABSENT: Final = object()
 WRONG: Final = object()
 """Token of a member whose parent is no object: wrong type for every field."""
 
+MAX_LATITUDE, MAX_LONGITUDE = 90.0, 180.0
 ID_CHARS: Final = r"[!#-\[\]-~]"
 """U+0021 to U+007E without the quote and the backslash: ids need no escapes anywhere."""
 
@@ -179,7 +180,12 @@ def float_word(number: float) -> int:
 def put_geo(field: FieldTable, latitude: float | None, longitude: float | None, row: Row) -> None:
     """Write a point; half a point, or one off the globe, is missing and counted."""
     at = field.column
-    if latitude is None or longitude is None or abs(latitude) > 90.0 or abs(longitude) > 180.0:
+    if (
+        latitude is None
+        or longitude is None
+        or abs(latitude) > MAX_LATITUDE
+        or abs(longitude) > MAX_LONGITUDE
+    ):
         row.counted.append((field.name, "bad_geo"))
         return
     row.words[at], row.words[at + 1] = _as_words(_float_pair_bits(latitude, longitude))

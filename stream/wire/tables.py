@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from fraudstream.rules.bundle import Field, Schema, Type
 from fraudstream.rules.iso4217 import DECIMALS
 from fraudstream.stream.wire.codes import Unreadable
+from fraudstream.stream.wire.flat import FlatTables, flatten
 from fraudstream.stream.wire.readers import ABSENT, ID_CHARS, READERS, FieldTable, Place, Row, amount_of
 from fraudstream.stream.wire.tokens import FloatText, IntText
 
@@ -72,6 +73,8 @@ class SchemaTables:
     event_time: FieldTable | None
     text_columns: tuple[int, ...]
     """First columns of ids and categories."""
+    flat: FlatTables
+    """The same for the kernels of the fast lane."""
 
 
 TextTest = Callable[[str], object]
@@ -255,4 +258,5 @@ def compile_schema(schema: Schema) -> SchemaTables:
         event_type=tables.get(schema.event_type),
         event_time=tables.get(schema.event_time),
         text_columns=tuple(f.column for f in schema.fields if f.type.is_text),
+        flat=flatten(schema.fields, tables, nodes, constants, schema.event_type),
     )

@@ -197,6 +197,29 @@ def test_a_switch_takes_other_rules_and_refuses_other_definitions():
         pipeline.switch(replace(bundle, schema=replace(bundle.schema, hash="x")), None)
 
 
+def test_what_nobody_reads_is_not_computed_and_changes_nothing():
+    """Decisions, state and snapshots are the same; the matrix lacks features that no rule reads."""
+    whole, lean = new_pipeline(), new_pipeline()
+    lean.compute_what_is_read()
+    few = replace(shipped_bundle(), rules=shipped_bundle().rules[:3])
+    for pipeline in (whole, lean):
+        pipeline.switch(few, None)
+    log = rough_log()
+    all_of_it, read = whole.process(log.part(0, 1_000)), lean.process(log.part(0, 1_000))
+    assert [all_of_it.encoded.record(i) for i in range(len(all_of_it.rows))] == [
+        read.encoded.record(i) for i in range(len(read.rows))
+    ]
+    assert lean.state_hash() == whole.state_hash()
+    assert lean.snapshot() == whole.snapshot()
+    computed = (read.matrix.state.any(axis=0)).sum()
+    assert 0 < computed < (all_of_it.matrix.state.any(axis=0)).sum()
+    lean.switch(shipped_bundle(), None)
+    whole.switch(shipped_bundle(), None)
+    assert lean.process(log.part(1_000, 1_500)).encoded.record(0) == whole.process(
+        log.part(1_000, 1_500)
+    ).encoded.record(0)
+
+
 def test_slices_of_another_partition_or_of_the_past_are_refused():
     """A caller's mistake must not become a wrong state."""
     pipeline, log = new_pipeline(), rough_log()

@@ -202,3 +202,38 @@ def test_paned_windows_equal_the_oracle(drawn: Run) -> None:
         patch.setattr(layout, "FOLD_MIN", 16)
         patch.setattr(layout, "PANE_GAIN", 0)
         compare(drawn, every=5)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7_200)
+@settings(FEW, max_examples=7_000, derandomize=False)
+@given(runs())
+def test_many_features_equal_the_oracle(drawn: Run) -> None:
+    """The same on many more short streams, with summaries and panes as early as they may be."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "CAPACITY_LARGE", 16)
+        patch.setattr(layout, "SCAN_MAX", 16)
+        patch.setattr(layout, "FOLD_MIN", 4)
+        patch.setattr(layout, "PANE_GAIN", 0)
+        compare(drawn)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7_200)
+@settings(FEW, max_examples=1_500, derandomize=False)
+@given(hot_runs())
+def test_many_hot_keys_equal_the_oracle(drawn: Run) -> None:
+    """The same on many more long dense streams, by the default sizes."""
+    compare(drawn, every=11)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7_200)
+@settings(FEW, max_examples=1_500, derandomize=False)
+@given(paned_runs())
+def test_many_paned_windows_equal_the_oracle(drawn: Run) -> None:
+    """The same on many more weeks under windows with panes, by the default sizes but for folding."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "FOLD_MIN", 16)
+        patch.setattr(layout, "PANE_GAIN", 0)
+        compare(drawn, every=3)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import struct
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import orjson
@@ -31,7 +28,6 @@ from fraudstream.stream.evidence import personal_names
 from fraudstream.stream.journal import JournalError, read_journal, start_record, take_record, version_record
 from fraudstream.stream.pipeline import Pipeline
 from fraudstream.stream.scoring import bind_model
-from fraudstream.stream.snapshots import MAGIC, Header, SnapshotStore, read_snapshot
 from fraudstream.stream.wire.types import Slice
 
 TABLE = {"key": "account.id"}
@@ -173,20 +169,6 @@ def test_versions_of_tables_are_in_force_name_by_name() -> None:
     wrong = orjson.dumps({**orjson.loads(version_record(0, 5, FIRST)), "tables": {"a": 1}})
     with pytest.raises(JournalError, match="`tables`"):
         read_journal(enumerate([take_record("w", "1"), wrong]))
-
-
-def test_snapshots_from_before_reference_tables_are_read(tmp_path: Path) -> None:
-    """A header without the member means no tables; any other header is damage as before."""
-    header = Header("c", "i", "d", "j", 1, 0, 7, 3, 6, "", 0, "00", "b", "m", "1", "live", 0, 5, 2, 9)
-    store = SnapshotStore(tmp_path)
-    path = store.publish(store.write_temporary(replace(header, tables={"a": "sha256:1"}), b"x", lambda: None))
-    assert read_snapshot(path).header.versions.tables == {"a": "sha256:1"}
-    assert path.read_bytes().startswith(MAGIC)
-    before = {name: value for name, value in asdict(header).items() if name != "tables"}
-    text = orjson.dumps(before)
-    whole = MAGIC + struct.pack("<I", len(text)) + text + b"x"
-    path.write_bytes(whole + hashlib.sha256(whole).digest())
-    assert read_snapshot(path).header.versions.tables == {}
 
 
 def test_bound_tables_hold_only_what_is_read() -> None:

@@ -13,6 +13,7 @@ from fraudstream.stream.intake import Intake, Verdict
 from fraudstream.stream.lease import Lease
 from fraudstream.stream.pieces import PieceSize
 from fraudstream.stream.snapshots import Header, SnapshotDamaged, SnapshotStore, read_snapshot
+from fraudstream.stream.windows.snapshot import unseal
 
 
 class Made(NamedTuple):
@@ -93,9 +94,17 @@ def header(next_offset: int) -> Header:
     )
 
 
+def write_temporary(store: SnapshotStore, next_offset: int, state: bytes) -> Path:
+    """Write a snapshot in two parts."""
+    file = store.begin(header(next_offset), lambda: None)
+    file.write(state[:3])
+    file.write(state[3:])
+    return file.finish()
+
+
 def write(store: SnapshotStore, next_offset: int, state: bytes) -> Path:
     """Write and publish a snapshot."""
-    return store.publish(store.write_temporary(header(next_offset), state, lambda: None))
+    return store.publish(write_temporary(store, next_offset, state))
 
 
 def test_snapshots_come_back_newest_first_and_three_are_kept(tmp_path: Path) -> None:
@@ -103,7 +112,7 @@ def test_snapshots_come_back_newest_first_and_three_are_kept(tmp_path: Path) -> 
     store = SnapshotStore(tmp_path)
     for offset in (10, 9, 200, 30, 5):
         write(store, offset, b"state %d" % offset)
-    store.write_temporary(header(999), b"x", lambda: None)
+    write_temporary(store, 999, b"x")
     assert [s.header.next_offset for s in store.newest_first(pytest.fail)] == [200, 30, 10, 9, 5]
     store.prune()
     assert [s.header.next_offset for s in store.newest_first(pytest.fail)] == [200, 30, 10]
@@ -125,7 +134,7 @@ def test_every_flipped_byte_and_every_cut_of_a_snapshot_is_seen(tmp_path: Path) 
         with pytest.raises(SnapshotDamaged):
             read_snapshot(path)
     damaged: list[str] = []
-    assert [s.state for s in store.newest_first(damaged.append)] == [b"older"]
+    assert [bytes(unseal(s.state)) for s in store.newest_first(damaged.append)] == [b"older"]
     assert len(damaged) == 1
 
 
