@@ -65,7 +65,7 @@ BUGS: dict[str, tuple[str, str, str]] = {
     "second 60": ("values", "second > 59", "second > 60"),
     "negative zero": ("number", "if mantissa == 0:", "if mantissa == 0 and not negative:"),
     "halves of the last place": ("number", "if above > 0 or (above == 0", "if above > 1 or (above == 0"),
-    "ties away from even": ("number", "(above == 0 and k & 1 == 1)", "(above == 0)"),
+    "ties away from even": ("number", "(above == 0 and k & 1 == 1)", "(above == 0 and k < 0)"),
     "half a point": ("fields", "if there == 2:", "if there >= 1:"),
     "states left out of the row's hash": ("rows", "packed |= s[state + i]", "packed |= s[state]"),
 }
