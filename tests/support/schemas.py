@@ -138,3 +138,65 @@ def nested_schema() -> Schema:
             ("txn.tag", Type.CATEGORY, {"path": ("tag",), "from_integer": True}),
         ]
     )
+
+
+def odd_schema() -> Schema:
+    """Return a schema of what is rare: defaults of every type, long and foreign names, integers as enums."""
+    return make_schema(
+        [
+            (
+                "event.id",
+                Type.ID,
+                {"path": ("a_name_of_seventeen", "id"), "from_integer": True, "default": "none"},
+            ),
+            (
+                "event.type",
+                Type.ENUM,
+                {
+                    "path": ("typ",),
+                    "values": (*EVENT_TYPES, "1", "-7", "größe"),
+                    "from_integer": True,
+                    "default": "1",
+                },
+            ),
+            ("event.time", Type.TIME, {"path": ("zeit",), "default": "1795488011123"}),
+            (
+                "account.id",
+                Type.ID,
+                {
+                    "path": ("konto_nummer_des_kunden_in_der_bank",),
+                    "required_for": ("1", "login"),
+                    "from_integer": True,
+                },
+            ),
+            (
+                "a.money",
+                Type.MONEY,
+                {"path": ("größe",), "currency": "a.currency", "default": "1.250", "signed": True},
+            ),
+            (
+                "a.twin",
+                Type.MONEY,
+                {"path": ("größe",), "currency": "a.currency", "convert": False, "signed": True},
+            ),
+            (
+                "a.currency",
+                Type.ENUM,
+                {"path": ("währung",), "values": ("EUR", "JPY", "KWD", "CLF"), "default": "KWD"},
+            ),
+            ("a.text", Type.CATEGORY, {"path": ("währung",), "default": 'a "quote" \\ é'}),
+            ("a.copy", Type.CATEGORY, {"path": ("währung",), "from_integer": True}),
+            (
+                "a.geo",
+                Type.GEO,
+                {"path": ("lat",), "path2": ("deep", "er", "lon"), "required_for": ("login",)},
+            ),
+            ("a.date", Type.DATE, {"path": ("deep", "date"), "default": "2000-02-29"}),
+            ("a.flag", Type.BOOL, {"path": ("deep", "er", "flag"), "default": "true"}),
+            ("a.number", Type.NUMBER, {"path": ("n",), "default": "-2.5e-3"}),
+            ("a.integer", Type.INTEGER, {"path": ("i",), "default": "-12"}),
+            ("a.country", Type.COUNTRY, {"path": ("c",), "default": "DE"}),
+            ("a.fixed", Type.NUMBER, {"const": "1e3"}),
+            ("a.word", Type.CATEGORY, {"const": "fixed"}),
+        ]
+    )
