@@ -6,6 +6,8 @@ STAMP := $(VENV)/.installed
 STAMP_OPS := $(VENV)/.installed-ops
 export PYTHONHASHSEED := 0
 
+TEST_JOBS ?= 2
+
 .PHONY: help setup setup-ops demo test test-long test-ops lint bench lock clean
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## */\t/' | expand -t 14
@@ -32,7 +34,7 @@ demo: setup      ## generated bank traffic decided live through Kafka; DEMO_ARGS
 	$(BIN)/fraudstream demo $(DEMO_ARGS)
 
 test: setup      ## the tests, the real broker included; TEST_ARGS="-k wire"
-	$(BIN)/python -m pytest -m "not long and not chaos and not ops" $(TEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile -m "not long and not chaos and not ops" $(TEST_ARGS)
 
 test-long: setup ## the longer suites: kill tests and long property runs
 	$(BIN)/python -m pytest -m "(long or chaos) and not ops" $(TEST_ARGS)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from support.kafka import Topics
@@ -10,6 +12,9 @@ from support.kernels import compile_kernels
 from support.worker import Running
 
 from fraudstream.stream.localkafka import Kafka, some_kafka
+
+ROOT = Path(__file__).resolve().parents[1]
+"""Of the checkout, whose caches the test processes share."""
 
 
 @pytest.fixture(autouse=True)
@@ -22,8 +27,13 @@ def workers_end() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def kernels() -> None:
-    """Compile into the cache: on a new machine each worker would spend a test's deadline on it."""
-    compile_kernels()
+    """Compile into the cache: on a new machine each worker would spend a test's deadline on it.
+
+    Of several test processes one compiles, the others wait for what it has cached.
+    """
+    with (ROOT / ".kernels.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        compile_kernels()
 
 
 @pytest.fixture(scope="session")
