@@ -436,3 +436,8 @@ class Bundle:
     slots: Mapping[str, Slot]
     """Every readable name of fields, reference tables, features and models."""
     reference: Reference = Reference()
+
+    @property
+    def definitions(self) -> tuple[str, str]:
+        """What a state depends on: schema and features with their time settings."""
+        return self.schema.hash, self.features.hash

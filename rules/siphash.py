@@ -37,6 +37,33 @@ def _round(v0, v1, v2, v3):  # type: ignore[no-untyped-def]
     return v0, v1, v2, v3
 
 
+@njit(cache=True, nogil=True)
+def start(k0, k1):  # type: ignore[no-untyped-def]
+    """Return the four state words under the key words k0, k1 (uint64)."""
+    return _V0 ^ k0, _V1 ^ k1, _V2 ^ k0, _V3 ^ k1
+
+
+@njit(cache=True, nogil=True)
+def absorb(v0, v1, v2, v3, word):  # type: ignore[no-untyped-def]
+    """Return the state after eight more bytes, one compression round."""
+    m = U64(word)
+    v0, v1, v2, v3 = _round(v0, v1, v2, v3 ^ m)
+    return v0 ^ m, v1, v2, v3
+
+
+@njit(cache=True, nogil=True)
+def finish(v0, v1, v2, v3):  # type: ignore[no-untyped-def]
+    """Return (low, high) as int64 of a state that has absorbed everything, its length included."""
+    v2 ^= _EE
+    for _ in range(3):
+        v0, v1, v2, v3 = _round(v0, v1, v2, v3)
+    low = v0 ^ v1 ^ v2 ^ v3
+    v1 ^= _DD
+    for _ in range(3):
+        v0, v1, v2, v3 = _round(v0, v1, v2, v3)
+    return np.int64(low), np.int64(v0 ^ v1 ^ v2 ^ v3)
+
+
 @njit(cache=True)
 def siphash128(buffer, start, size, k0, k1, c_rounds=1, d_rounds=3):  # type: ignore[no-untyped-def]
     """Hash ``buffer[start:start + size]`` (uint8) under the key words k0, k1 (uint64).

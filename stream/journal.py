@@ -169,14 +169,6 @@ class Journal:
         at = bisect_right(borders, offset)
         return borders[at] if at < len(borders) else None
 
-    def step_at(self, offset: int) -> str:
-        """Return the step of the deadline ladder in force at an offset; ``full`` before the first."""
-        best: Step | None = None
-        for step in self.steps:
-            if step.from_offset <= offset and (best is None or step.from_offset >= best.from_offset):
-                best = step
-        return "full" if best is None else best.step
-
     def core_change_at(self, core: str) -> int | None:
         """Return where a changed scoring code may take over, None if it may not.
 

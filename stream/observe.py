@@ -56,7 +56,6 @@ class Observer:
 
     def __init__(self, metrics: Metrics) -> None:
         self.metrics = metrics
-        self.snapshots_failed = 0
         self.records = 0
         """Processed since the start, replayed ones included."""
         self.refused: Refused | None = None

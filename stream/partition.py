@@ -447,7 +447,7 @@ class Partition:
         # Nothing is processed between reading the log end and the version's place in the journal: this loop
         # does both. So nothing at or beyond `from` is decided before the version is journaled.
         bounds = await self._reader.bounds(self._topics.input, self.number)
-        other = _definitions(bundle) != _definitions(before)
+        other = bundle.definitions != before.definitions
         if backfill or (other and (starting or needs_rebuild(before, bundle) is not None)):
             changes["state_from"] = self._rebuild_from(bounds, newest)
             changes[STATE] = BUILT
@@ -475,7 +475,7 @@ class Partition:
         if version == self._running:
             return
         bundle, model = await self._load(version)
-        other = _definitions(bundle) != _definitions(self._pipeline.bundle)
+        other = bundle.definitions != self._pipeline.bundle.definitions
         if version.rebuilds(self._running, other_definitions=other):
             await self._rebuild(version, bundle, model)
         else:
@@ -530,11 +530,6 @@ class Partition:
         at = self.next_offset
         if self._finish and at >= self._end_at_start and at >= self._replay_below:
             await self._journal.append(end_record(self._journal.epoch, at))
-
-
-def _definitions(bundle: Bundle) -> tuple[str, str]:
-    """Return what the state depends on: schema and features with their time settings."""
-    return bundle.schema.hash, bundle.features.hash
 
 
 def _root(problem: BaseException) -> BaseException:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -22,16 +22,17 @@ import orjson
 from numpy.typing import NDArray
 
 from fraudstream.models.linear import Columns, LinearModel
-from fraudstream.rules.bundle import Bundle, Rule, Type
+from fraudstream.rules.bundle import Bundle, Rule
 from fraudstream.rules.compiler.lineage import features_read
 from fraudstream.rules.compiler.program import BoundProgram, Inputs
 from fraudstream.rules.compiler.text import render
 from fraudstream.rules.iso4217 import DECIMALS
-from fraudstream.stream.decide import Decided, RuleCounts, compile_plan, decide, row_mask
+from fraudstream.stream.counts import Counts, count_slice
+from fraudstream.stream.decide import Decided, compile_plan, decide, row_mask
 from fraudstream.stream.enrichment.kernel_warm import warm as warm_enrichment
-from fraudstream.stream.enrichment.store import OUTCOMES, Enrichment, Joined
+from fraudstream.stream.enrichment.store import Enrichment
 from fraudstream.stream.evidence import Evidence
-from fraudstream.stream.outcome import FLAG_NAMES, Decision, Flag, Outcome, Versions
+from fraudstream.stream.outcome import Decision, Flag, Outcome, Versions
 from fraudstream.stream.reading import Decoded
 from fraudstream.stream.sample import sample_slice
 from fraudstream.stream.scoring import NO_MODEL, bind_model
@@ -44,14 +45,10 @@ from fraudstream.stream.wire.encode import encode
 from fraudstream.stream.wire.tables import compile_schema
 from fraudstream.stream.wire.types import Batch, Encoded, Rejected, Slice
 
-AMOUNT_FIELD = "txn.amount"
-"""The money of ``Counts.amount_minor``, if the schema has it."""
-
 # Plain integers: arithmetic with members of an enum costs a microsecond each.
 _DUPLICATE, _NO_RATE, _APPROXIMATE = int(Flag.DUPLICATE), int(Flag.NO_RATE), int(Flag.APPROXIMATE)
 _NO_ALERT = int(Flag.DUPLICATE | Flag.MALFORMED | Flag.SUPPRESSED)
 _PASS, _ALERT = int(Decision.PASS), int(Decision.ALERT)
-_DECISION_NAMES = tuple(kind.name.lower() for kind in Decision)
 _MAGIC = b"FSPIPE02"
 _LENGTH = struct.Struct("<I")
 
@@ -75,27 +72,6 @@ class Known(NamedTuple):
     """[k], ascending."""
     decision: NDArray[np.uint8]
     score: NDArray[np.int32]
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What a slice adds to the metrics, as plain integers; only rows decided here count."""
-
-    records: int
-    decisions: Mapping[str, int]
-    flags: Mapping[str, int]
-    dead_letters: Mapping[str, int]
-    """By code."""
-    fields_missing: Mapping[tuple[str, str], int]
-    """By field and cause; all rows of the slice."""
-    amount_minor: Mapping[str, int]
-    """Sum of base-currency amounts by decision, duplicates left out."""
-    rules: RuleCounts
-    """In the order of ``Bundle.rules``."""
-    event_time_ms_max: int
-    """Newest event time of the slice, -1: none."""
-    joins: Mapping[tuple[str, str], int]
-    """By reference table and outcome; all rows of the slice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +235,18 @@ class Pipeline:
         encoded = encode(source, batch, outcome, self.versions, rows, malformed=malformed)
         alerts = self._alerts(source, decoded, decided, outcome, rows, encoded) if self.live else ()
         dead_letters = tuple(item for item in batch.rejected if wanted[item.row])
-        counts = self._counts(source, joined, outcome, decided, active, wanted, dead_letters)
+        malformed_as = _ALERT if self.live else _PASS
+        counts = count_slice(
+            self.bundle,
+            joined,
+            self.enrichment.names,
+            outcome,
+            decided.counts,
+            active,
+            wanted,
+            dead_letters,
+            malformed_as,
+        )
         if len(source):
             self.next_offset = int(source.offset[-1]) + 1
         self._done("encode")
@@ -380,59 +367,6 @@ class Pipeline:
             value = source.value(row) or b"{}"
             found.append((row, self._evidence.alert(record, value, decided.matches[at], decoded, at)))
         return tuple(found)
-
-    def _counts(
-        self,
-        source: Slice,
-        joined: Joined,
-        outcome: Outcome,
-        decided: Decided,
-        active: NDArray[np.bool_],
-        wanted: NDArray[np.bool_],
-        dead_letters: tuple[Rejected, ...],
-    ) -> Counts:
-        batch = joined.batch
-        mine = wanted[batch.row]
-        kinds = np.bincount(outcome.decision[mine], minlength=len(_DECISION_NAMES)).tolist()
-        kinds[_ALERT if self.live else _PASS] += len(dead_letters)
-        codes: dict[str, int] = {}
-        for item in dead_letters:
-            codes[item.code] = codes.get(item.code, 0) + 1
-        flags = dict.fromkeys(FLAG_NAMES, 0)
-        for bits in outcome.flags[mine & (outcome.flags != 0)].tolist():
-            for bit, name in enumerate(FLAG_NAMES):
-                flags[name] += bits >> bit & 1
-        flags["malformed"] += len(dead_letters)
-        times = batch.value[batch.schema.field(batch.schema.event_time).column]
-        return Counts(
-            records=len(source),
-            decisions=dict(zip(_DECISION_NAMES, kinds, strict=True)),
-            flags=flags,
-            dead_letters=codes,
-            fields_missing=batch.missing,
-            amount_minor=self._amounts(batch, outcome, active),
-            rules=decided.counts,
-            event_time_ms_max=int(times.max()) if len(times) else -1,
-            joins=self._joins(joined),
-        )
-
-    def _joins(self, joined: Joined) -> dict[tuple[str, str], int]:
-        rows = zip(self.enrichment.names, joined.counts.tolist(), strict=True)
-        return {
-            (table, word): value for table, row in rows for word, value in zip(OUTCOMES, row, strict=True)
-        }
-
-    def _amounts(self, batch: Batch, outcome: Outcome, active: NDArray[np.bool_]) -> dict[str, int]:
-        slot = self.bundle.slots.get(AMOUNT_FIELD)
-        if slot is None or slot.type is not Type.MONEY:
-            return {}
-        amount = np.where(active, batch.value[slot.column], 0)
-        stopped = np.flatnonzero(outcome.decision)
-        sums = [0] * len(_DECISION_NAMES)
-        for kind, value in zip(outcome.decision[stopped].tolist(), amount[stopped].tolist(), strict=True):
-            sums[kind] += value
-        sums[_PASS] = int(amount.sum()) - sum(sums)
-        return dict(zip(_DECISION_NAMES, sums, strict=True))
 
     @property
     def watermark_ms(self) -> int:

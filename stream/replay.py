@@ -105,19 +105,15 @@ class PartitionReplay:
             )
         bundle, model = self._content.bundle(version.bundle), self._content.model(version.models)
         before, self._running = self._running, version
+        other = self.pipeline is not None and bundle.definitions != self.pipeline.bundle.definitions
         if before is None:
             self._begin(version, bundle, model, offset)
-        elif version.rebuilds(
-            before, other_definitions=_definitions(bundle) != _definitions(self._pipeline.bundle)
-        ):
+        elif version.rebuilds(before, other_definitions=other):
             self._rebuild(version, bundle, model, offset)
         else:
             pipeline = self._pipeline
             enrichment = pipeline.enrichment.switched(bundle, model, self._tables(version, bundle, model))
             pipeline.switch(bundle, model, live=version.mode == "live", enrichment=enrichment)
-
-    def _defines_otherwise(self, bundle: Bundle) -> bool:
-        return _definitions(bundle) != _definitions(self._pipeline.bundle)
 
     def _begin(self, version: InForce, bundle: Bundle, model: LinearModel | None, offset: int) -> None:
         wanted = min(version.state_from, self._start.from_offset)
@@ -198,7 +194,3 @@ def _checked_start(partition: int, journal: Journal) -> Start:
             "replay it with the fraudstream version that wrote it"
         )
     return journal.start
-
-
-def _definitions(bundle: Bundle) -> tuple[str, str]:
-    return bundle.schema.hash, bundle.features.hash

@@ -188,7 +188,6 @@ class Snapshotter:
 
     def _failed(self, text: str) -> None:
         log.warning("partition %d: %s", self._number, text)
-        self._services.observer.snapshots_failed += 1
         self._tell()
 
     def _tell(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fraudstream.rules.bundle import Schema, Slot
 from fraudstream.rules.compiler import build
-from fraudstream.rules.compiler.kernel import SHARES
+from fraudstream.rules.compiler.opcodes import SHARES
 from fraudstream.rules.compiler.reader import Findings
 from fraudstream.rules.compiler.shape import Section
 from fraudstream.rules.compiler.source import quoted

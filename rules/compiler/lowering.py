@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudstream.rules.bundle import Slot, Source, Type
-from fraudstream.rules.compiler import kernel as k
+from fraudstream.rules.compiler import opcodes as k
 from fraudstream.rules.compiler.literals import country_word, float_word
 from fraudstream.rules.compiler.terms import Constant, ListDecl, ListItem, Term, every
 from fraudstream.rules.compiler.zones import load_zone

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudstream.rules.bundle import Slot
-from fraudstream.rules.compiler import kernel
+from fraudstream.rules.compiler import kernel, kernel_conditions, opcodes
 from fraudstream.rules.compiler.lowering import Lowering, TextSet
 from fraudstream.rules.compiler.terms import Checked
 from fraudstream.rules.siphash import hash_text, key_words
@@ -81,12 +81,12 @@ class Program:
         """Hash texts and lists under the partition's 16-byte key."""
         pool = self.pool.copy()
         k0, k1 = key_words(hash_key)
-        pool[kernel.KEY : kernel.KEY + 2] = np.array([k0, k1], np.uint64).view(np.int64)
+        pool[opcodes.KEY : opcodes.KEY + 2] = np.array([k0, k1], np.uint64).view(np.int64)
         for offset, text in self.texts:
             pool[offset : offset + 2] = hash_text(text, hash_key)
         for item in self.sets:
             table = pool[item.offset : item.offset + 3 * item.size]
-            kernel.fill_table(item.texts, item.ends, item.until, k0, k1, table)
+            kernel_conditions.fill_table(item.texts, item.ends, item.until, k0, k1, table)
         return BoundProgram(self, pool)
 
 
@@ -100,13 +100,13 @@ class BoundProgram:
         self.program = program
         self.outputs = program.outputs
         self._pool = pool
-        tile, registers = kernel.TILE, program.registers
+        tile, registers = opcodes.TILE, program.registers
         self._scratch = np.zeros(registers * (tile + 1) + 2 * program.nodes + tile, np.uint64)
         self._spare = np.zeros(TEXT_LIMIT, np.uint8)
         self._run = kernel.kernel()
         for register, offset in program.constants:
             self._scratch[register * tile : (register + 1) * tile] = pool[offset : offset + 1].view(np.uint64)
-            self._scratch[registers * tile + register] = kernel.ALL
+            self._scratch[registers * tile + register] = opcodes.ALL
 
     def evaluate(self, inputs: Inputs, n: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
         """Return (true, unknown), each [outputs, ceil(n / 64)].
@@ -141,7 +141,7 @@ def warm() -> None:
     """Compile or load every kernel of this module; afterwards nothing compiles any more."""
     program = compile_outputs([])
     bound = program.bind(bytes(16))
-    kernel.warm_table(program.text, key_words(bytes(16)))
+    kernel_conditions.warm_table(program.text, key_words(bytes(16)))
     i64, u8, i32 = np.zeros((0, 0), np.int64), np.zeros((0, 0), np.uint8), np.zeros((0, 0), np.int32)
     bound.evaluate(Inputs(i64, u8, i32, i32, np.zeros(1, np.uint8), i64, u8, i64, u8), 0)
     hash_text(b"", bytes(16))

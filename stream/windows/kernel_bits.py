@@ -13,12 +13,9 @@ from numba import config, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fraudstream.rules.siphash import _round as sip_round
+from fraudstream.rules.siphash import absorb, finish, start
 
 U64 = np.uint64
-_V0, _V1 = U64(0x736F6D6570736575), U64(0x646F72616E646F6D ^ 0xEE)
-_V2, _V3 = U64(0x6C7967656E657261), U64(0x7465646279746573)
-_EE, _DD = U64(0xEE), U64(0xDD)
 _M1 = np.int64(-49064778989728563)  # 0xff51afd7ed558ccd, MurmurHash3's finalizer
 _M2 = np.int64(-4265267296055464877)  # 0xc4ceb9fe1a85ec53
 _LOW31 = np.int64(0x7FFFFFFF)
@@ -132,21 +129,8 @@ def hash_words(m, begin, count):  # type: ignore[no-untyped-def]
     Its key is fixed. The words of ids are hashes under the partition's secret key already, so nobody can
     choose them.
     """
-    v0, v1, v2, v3 = _V0, _V1, _V2, _V3
+    v0, v1, v2, v3 = start(U64(0), U64(0))
     for i in range(count):
-        word = U64(m[begin + i])
-        v3 ^= word
-        v0, v1, v2, v3 = sip_round(v0, v1, v2, v3)
-        v0 ^= word
-    word = U64(count * 8) << U64(56)
-    v3 ^= word
-    v0, v1, v2, v3 = sip_round(v0, v1, v2, v3)
-    v0 ^= word
-    v2 ^= _EE
-    for _ in range(3):
-        v0, v1, v2, v3 = sip_round(v0, v1, v2, v3)
-    low = v0 ^ v1 ^ v2 ^ v3
-    v1 ^= _DD
-    for _ in range(3):
-        v0, v1, v2, v3 = sip_round(v0, v1, v2, v3)
-    return np.int64(low), np.int64(v0 ^ v1 ^ v2 ^ v3)
+        v0, v1, v2, v3 = absorb(v0, v1, v2, v3, m[begin + i])
+    v0, v1, v2, v3 = absorb(v0, v1, v2, v3, np.int64(count * 8) << 56)
+    return finish(v0, v1, v2, v3)

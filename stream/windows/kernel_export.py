@@ -17,10 +17,8 @@ from fraudstream.stream.windows.kernel_keys import add_key
 from fraudstream.stream.windows.kernel_panes import (
     build_levels,
     due,
-    levels_of,
     pane_capacity,
-    prefix_of,
-    records_of,
+    places_in,
     seen_in_panes,
     settle,
     take_panes,
@@ -139,11 +137,7 @@ def write_panes(m, p, q, panes, out, target):  # type: ignore[no-untyped-def]
     """Write panes and value lists."""
     lo, hi, capacity = m[panes + at.B_SPAN] >> 32, m[panes + at.B_SPAN] & _LOW32, pane_capacity(m, panes)
     width, extremes, words = p[q + at.K_PREFIX_WORDS], p[q + at.K_LEVEL_WORDS], p[q + at.K_POSITION_WORDS]
-    prefix, levels, records = (
-        prefix_of(panes, capacity),
-        levels_of(p, q, panes, capacity),
-        records_of(p, q, panes, capacity),
-    )
+    prefix, levels, records = places_in(p, q, panes, capacity)
     for i in range(lo, hi):
         out[target] = m[panes + at.PANE_HEAD + i]
         target += 1
@@ -252,11 +246,7 @@ def restore_panes(m, p, q, header, words, source, at_word):  # type: ignore[no-u
     m[at.C_PANES] += count
     capacity = pane_capacity(m, panes)
     width, extremes, record = p[q + at.K_PREFIX_WORDS], p[q + at.K_LEVEL_WORDS], p[q + at.K_POSITION_WORDS]
-    prefix, levels, records = (
-        prefix_of(panes, capacity),
-        levels_of(p, q, panes, capacity),
-        records_of(p, q, panes, capacity),
-    )
+    prefix, levels, records = places_in(p, q, panes, capacity)
     for i in range(count):
         m[panes + at.PANE_HEAD + i] = words[at_word]
         at_word += 1

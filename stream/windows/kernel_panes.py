@@ -62,6 +62,16 @@ def records_of(p, q, panes, capacity):  # type: ignore[no-untyped-def]
     return levels_of(p, q, panes, capacity) + p[q + at.K_LEVEL_WORDS] * level_rows(capacity)
 
 
+@njit(inline="always")
+def places_in(p, q, panes, capacity):  # type: ignore[no-untyped-def]
+    """Return where prefix rows, minima and maxima, and records begin."""
+    return (
+        prefix_of(panes, capacity),
+        levels_of(p, q, panes, capacity),
+        records_of(p, q, panes, capacity),
+    )
+
+
 @njit(cache=True, nogil=True)
 def seen_in_panes(p, q, panes, capacity, number):  # type: ignore[no-untyped-def]
     """Return where the list of values last seen in the panes stands, for a distinct accumulator."""
@@ -219,11 +229,7 @@ def open_pane(m, p, q, header, time, pane):  # type: ignore[no-untyped-def]
     place = place_of(m, panes, time)
     capacity, hi = pane_capacity(m, panes), m[panes + at.B_SPAN] & _LOW32
     width, extremes, words = p[q + at.K_PREFIX_WORDS], p[q + at.K_LEVEL_WORDS], p[q + at.K_POSITION_WORDS]
-    prefix, levels, records = (
-        prefix_of(panes, capacity),
-        levels_of(p, q, panes, capacity),
-        records_of(p, q, panes, capacity),
-    )
+    prefix, levels, records = places_in(p, q, panes, capacity)
     for i in range(hi, place, -1):
         m[panes + at.PANE_HEAD + i] = m[panes + at.PANE_HEAD + i - 1]
         for j in range(extremes):
@@ -297,11 +303,7 @@ def add_to_pane(m, p, q, panes, place, column, capacity, i, time):  # type: igno
     """Add event i of a segment to a pane's sums, extremes and records; ``time``: at which it counts there."""
     size, hi = pane_capacity(m, panes), m[panes + at.B_SPAN] & _LOW32
     stride, level_words = p[q + at.K_PREFIX_WORDS], p[q + at.K_LEVEL_WORDS]
-    prefix, levels, records = (
-        prefix_of(panes, size),
-        levels_of(p, q, panes, size),
-        records_of(p, q, panes, size),
-    )
+    prefix, levels, records = places_in(p, q, panes, size)
     sums = m[at.C_SCRATCH] + p[at.P_SCRATCH_BANK]
     for number in range(p[q + at.K_ACC_COUNT]):
         a = p[q + at.K_ACCS] + number * at.ACC
@@ -369,11 +371,7 @@ def settle(m, p, q, header, watermark):  # type: ignore[no-untyped-def]
         return
     capacity = pane_capacity(m, panes)
     width, extremes, words = p[q + at.K_PREFIX_WORDS], p[q + at.K_LEVEL_WORDS], p[q + at.K_POSITION_WORDS]
-    prefix, levels, records = (
-        prefix_of(panes, capacity),
-        levels_of(p, q, panes, capacity),
-        records_of(p, q, panes, capacity),
-    )
+    prefix, levels, records = places_in(p, q, panes, capacity)
     target = lo - 1
     last_end = np.int64(at.NEVER)
     soonest = _LARGEST

@@ -147,7 +147,6 @@ R_AVERAGE = 4  # words of the record
 
 # --- plan: head --------------------------------------------------------------------------------------
 P_KINDS = 0
-P_LATENESS = 1
 P_EVENTS_MAX = 2
 P_SCRATCH_BORDERS = 3  # offsets inside scratch
 P_SCRATCH_SEEN = 4

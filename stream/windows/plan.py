@@ -100,7 +100,6 @@ def compile_features(features: FeatureSet, schema: Schema, read: frozenset[str] 
     seen = bank + at.BANK_WORDS
     head = [0] * at.P_RECORDS
     head[at.P_KINDS] = len(kinds)
-    head[at.P_LATENESS] = time.allowed_lateness_ms
     head[at.P_EVENTS_MAX] = time.max_events_per_key
     head[at.P_SCRATCH_BORDERS], head[at.P_SCRATCH_BANK], head[at.P_SCRATCH_SEEN] = borders, bank, seen
     head[at.P_SCRATCH_WORDS] = seen + max((kind.list_max for kind in kinds), default=0)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from fraudstream.rules.siphash import _round as sip_round
+from fraudstream.rules.siphash import absorb, finish
+from fraudstream.rules.siphash import start as start_hash
 from fraudstream.stream.windows.kernel_bits import pointer
 from fraudstream.stream.wire import layout as at_
 from fraudstream.stream.wire.kernel_bytes import first_bytes, word_at
@@ -14,57 +15,35 @@ from fraudstream.stream.wire.kernel_record import read_tokens
 from fraudstream.stream.wire.types import PAD_BYTES
 
 U64 = np.uint64
-_V0, _V1 = U64(0x736F6D6570736575), U64(0x646F72616E646F6D ^ 0xEE)
-_V2, _V3 = U64(0x6C7967656E657261), U64(0x7465646279746573)
-_EE, _DD = U64(0xEE), U64(0xDD)
-
-
-@njit(cache=True, nogil=True)
-def _absorb(v0, v1, v2, v3, word):  # type: ignore[no-untyped-def]
-    m = U64(word)
-    v0, v1, v2, v3 = sip_round(v0, v1, v2, v3 ^ m)
-    return v0 ^ m, v1, v2, v3
-
-
-@njit(cache=True, nogil=True)
-def _finish(v0, v1, v2, v3):  # type: ignore[no-untyped-def]
-    v2 ^= _EE
-    for _ in range(3):
-        v0, v1, v2, v3 = sip_round(v0, v1, v2, v3)
-    low = v0 ^ v1 ^ v2 ^ v3
-    v1 ^= _DD
-    for _ in range(3):
-        v0, v1, v2, v3 = sip_round(v0, v1, v2, v3)
-    return np.int64(low), np.int64(v0 ^ v1 ^ v2 ^ v3)
 
 
 @njit(cache=True, nogil=True)
 def hash_text(b, at, size, k0, k1):  # type: ignore[no-untyped-def]
     """Return SipHash-1-3-128 of a span as two words; k0 and k1 are the key's words (uint64)."""
-    v0, v1, v2, v3 = _V0 ^ k0, _V1 ^ k1, _V2 ^ k0, _V3 ^ k1
+    v0, v1, v2, v3 = start_hash(k0, k1)
     i = np.int64(0)
     while i + 8 <= size:
-        v0, v1, v2, v3 = _absorb(v0, v1, v2, v3, word_at(b, at + i))
+        v0, v1, v2, v3 = absorb(v0, v1, v2, v3, word_at(b, at + i))
         i += 8
     last = first_bytes(word_at(b, at + i), size - i) | (size << 56)
-    v0, v1, v2, v3 = _absorb(v0, v1, v2, v3, last)
-    return _finish(v0, v1, v2, v3)
+    v0, v1, v2, v3 = absorb(v0, v1, v2, v3, last)
+    return finish(v0, v1, v2, v3)
 
 
 @njit(cache=True, nogil=True)
 def _hash_row(s, words, state, count, k0, k1):  # type: ignore[no-untyped-def]
     """Return the hash of a row: its words, then its states as bytes."""
-    v0, v1, v2, v3 = _V0 ^ k0, _V1 ^ k1, _V2 ^ k0, _V3 ^ k1
+    v0, v1, v2, v3 = start_hash(k0, k1)
     for i in range(count):
-        v0, v1, v2, v3 = _absorb(v0, v1, v2, v3, s[words + i])
+        v0, v1, v2, v3 = absorb(v0, v1, v2, v3, s[words + i])
     packed = np.int64(0)
     for i in range(count):
         packed |= s[state + i] << (8 * (i & 7))
         if i & 7 == 7:
-            v0, v1, v2, v3 = _absorb(v0, v1, v2, v3, packed)
+            v0, v1, v2, v3 = absorb(v0, v1, v2, v3, packed)
             packed = np.int64(0)
-    v0, v1, v2, v3 = _absorb(v0, v1, v2, v3, packed | ((9 * count) << 56))
-    return _finish(v0, v1, v2, v3)
+    v0, v1, v2, v3 = absorb(v0, v1, v2, v3, packed | ((9 * count) << 56))
+    return finish(v0, v1, v2, v3)
 
 
 @njit(cache=True, nogil=True)

@@ -10,11 +10,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.window_oracle import Event, Oracle
 from support.window_streams import STEPS, close, declarations, digits, stream
-from support.windows import DAY, HOUR, MINUTE, SCHEMA, expected_words, feature_set, result_of, run
+from support.windows import (
+    DAY,
+    EARLY,
+    HOUR,
+    MINUTE,
+    SCHEMA,
+    expected_words,
+    feature_set,
+    result_of,
+    run,
+    sizes,
+)
 
 from fraudstream.rules.bundle import Agg, FeatureSet, TimeSettings
 from fraudstream.stream.outcome import Flag
-from fraudstream.stream.windows import layout
 from fraudstream.stream.windows.store import WindowStore
 
 
@@ -119,11 +129,7 @@ def test_features_equal_the_oracle(drawn: Run) -> None:
 @given(runs())
 def test_features_equal_the_oracle_with_summaries(drawn: Run) -> None:
     """The same with block summaries in use from 16 events on."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(layout, "CAPACITY_LARGE", 16)
-        patch.setattr(layout, "SCAN_MAX", 16)
-        patch.setattr(layout, "FOLD_MIN", 4)
-        patch.setattr(layout, "PANE_GAIN", 0)
+    with sizes(**EARLY):
         compare(drawn)
 
 
@@ -159,11 +165,7 @@ def test_hot_keys_equal_the_oracle(drawn: Run) -> None:
 @given(hot_runs())
 def test_hot_keys_equal_the_oracle_with_early_summaries(drawn: Run) -> None:
     """The same with block summaries in use from 16 events on."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(layout, "CAPACITY_LARGE", 16)
-        patch.setattr(layout, "SCAN_MAX", 16)
-        patch.setattr(layout, "FOLD_MIN", 4)
-        patch.setattr(layout, "PANE_GAIN", 0)
+    with sizes(**EARLY):
         compare(drawn, every=7)
 
 
@@ -196,11 +198,7 @@ def paned_runs(draw: st.DrawFn) -> Run:
 @given(paned_runs())
 def test_paned_windows_equal_the_oracle(drawn: Run) -> None:
     """Windows with panes, whose old events are folded as soon as they may be."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(layout, "CAPACITY_LARGE", 16)
-        patch.setattr(layout, "SCAN_MAX", 16)
-        patch.setattr(layout, "FOLD_MIN", 16)
-        patch.setattr(layout, "PANE_GAIN", 0)
+    with sizes(**EARLY | {"FOLD_MIN": 16}):
         compare(drawn, every=5)
 
 
@@ -210,11 +208,7 @@ def test_paned_windows_equal_the_oracle(drawn: Run) -> None:
 @given(runs())
 def test_many_features_equal_the_oracle(drawn: Run) -> None:
     """The same on many more short streams, with summaries and panes as early as they may be."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(layout, "CAPACITY_LARGE", 16)
-        patch.setattr(layout, "SCAN_MAX", 16)
-        patch.setattr(layout, "FOLD_MIN", 4)
-        patch.setattr(layout, "PANE_GAIN", 0)
+    with sizes(**EARLY):
         compare(drawn)
 
 
@@ -233,7 +227,5 @@ def test_many_hot_keys_equal_the_oracle(drawn: Run) -> None:
 @given(paned_runs())
 def test_many_paned_windows_equal_the_oracle(drawn: Run) -> None:
     """The same on many more weeks under windows with panes, by the default sizes but for folding."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(layout, "FOLD_MIN", 16)
-        patch.setattr(layout, "PANE_GAIN", 0)
+    with sizes(FOLD_MIN=16, PANE_GAIN=0):
         compare(drawn, every=3)

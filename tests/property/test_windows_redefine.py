@@ -5,15 +5,13 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.window_oracle import Oracle
 from support.window_streams import close, declarations, stream
-from support.windows import DAY, HOUR, MINUTE, SCHEMA, expected_words, feature_set, run
+from support.windows import DAY, EARLY, HOUR, MINUTE, SCHEMA, expected_words, feature_set, run, sizes
 
 from fraudstream.rules.bundle import Agg, Feature, FeatureSet, TimeSettings
-from fraudstream.stream.windows import layout
 from fraudstream.stream.windows.store import WindowStore
 
 LIFE = 400 * DAY
@@ -52,11 +50,7 @@ def test_kept_features_go_on_and_new_ones_warm(
     choose.shuffle(mixed)
     before, after = feature_set(hashed(first), time), feature_set(hashed(mixed), time)
     known = {item.hash for item in before.features}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(layout, "CAPACITY_LARGE", 16)
-        patch.setattr(layout, "SCAN_MAX", 16)
-        patch.setattr(layout, "FOLD_MIN", 8)
-        patch.setattr(layout, "PANE_GAIN", 0)
+    with sizes(**EARLY | {"FOLD_MIN": 8}):
         events = stream([choose.randrange(2**48) for _ in range(160)], 2, choose.choice((9, 12, 14)))
         at = choose.randrange(1, len(events))
         store, oracle = WindowStore(before, SCHEMA), Oracle(union(before, after), SCHEMA)

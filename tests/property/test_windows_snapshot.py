@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.window_oracle import Event
 from support.window_streams import declarations, stream
-from support.windows import DAY, HOUR, MINUTE, SCHEMA, feature_set, run
+from support.windows import DAY, EARLY, HOUR, MINUTE, SCHEMA, feature_set, run, sizes
 
 from fraudstream.rules.bundle import Agg, Feature, FeatureSet, TimeSettings
 from fraudstream.stream.windows import kernel_export, kernel_snapshot, layout
@@ -136,13 +136,7 @@ def check(case: Case) -> None:
 @given(cases())
 def test_a_snapshot_is_the_state_at_its_beginning_whatever_comes_while_it_is_written(case: Case) -> None:
     """Evictions, panes, folded events, duplicates and new keys in old places included."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(layout, "CAPACITY_LARGE", 16)
-        patch.setattr(layout, "SCAN_MAX", 16)
-        patch.setattr(layout, "FOLD_MIN", 16)
-        patch.setattr(layout, "PANE_GAIN", 0)
-        patch.setattr(layout, "BOUND_SHIFT", 4)
-        patch.setattr(layout, "LENT_MIN", case.lent_min)
+    with sizes(**EARLY | {"FOLD_MIN": 16, "BOUND_SHIFT": 4, "LENT_MIN": case.lent_min}):
         check(case)
 
 

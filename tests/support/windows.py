@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from support.window_oracle import Event
 
 from fraudstream.rules.bundle import Agg, Feature, FeatureSet, Field, Schema, Slot, Source, TimeSettings, Type
 from fraudstream.rules.siphash import hash_text
 from fraudstream.stream.outcome import Flag
+from fraudstream.stream.windows import layout
 from fraudstream.stream.windows.store import Admission, FeatureMatrix, WindowStore
 from fraudstream.stream.wire.types import Batch
 
 HASH_KEY = bytes(range(16))
+EARLY = {"CAPACITY_LARGE": 16, "SCAN_MAX": 16, "FOLD_MIN": 4, "PANE_GAIN": 0}
+"""Sizes with which a few events already have summaries and panes."""
 START_MS = 1_767_225_600_000
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 
@@ -76,6 +81,15 @@ def feature_set(
         features.append(replace(item, outputs=tuple(outputs)))
     names = tuple(f"filter {i}" for i in range(filters))
     return FeatureSet(time, tuple(features), column, filters=names, hash="features")
+
+
+@contextmanager
+def sizes(**changed: int) -> Iterator[None]:
+    """Let the engine's tuning sizes be others; no value may depend on them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, size in changed.items():
+            patch.setattr(layout, name, size)
+        yield
 
 
 @lru_cache(maxsize=20_000)
