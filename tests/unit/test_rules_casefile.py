@@ -135,7 +135,10 @@ def test_a_place_and_a_constant_by_name() -> None:
     files = changed(CARD, old, old[:-1] + ", txn.geo: [30.5, 104.1], event.time: 2026-03-01T00:00:00Z}")
     last = records_of(files)[-1][1]
     assert (last["lat"], last["lon"], last["event_time"]) == (30.5, 104.1, "2026-03-01T00:00:00Z")
-    for wrong, message in (("txn.geo: 30.5", "`txn.geo` was"), ("source.bank: ICBC", "`source.bank` is a constant")):
+    for wrong, message in (
+        ("txn.geo: 30.5", "`txn.geo` was"),
+        ("source.bank: ICBC", "`source.bank` is a constant"),
+    ):
         errors = compile_sources(changed(CARD, old, f"{old[:-1]}, {wrong}}}")).errors
         assert [item.message[: len(message)] for item in errors] == [message]
 
