@@ -30,6 +30,7 @@ COMMANDS = {
     "replay": "fraudstream.stream.commands.replay",
     "export": "fraudstream.stream.commands.export",
     "generate": "fraudstream.bench.traffic.command",
+    "soak": "fraudstream.bench.soak",
 }
 """Name -> module, in the order of ``--help``."""
 
