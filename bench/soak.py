@@ -12,6 +12,7 @@ import argparse
 import json
 import shlex
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -26,10 +27,10 @@ from fraudstream.bench import report
 from fraudstream.bench.demo import parse_duration_s
 from fraudstream.bench.kafka import FIXED_TIMES
 from fraudstream.bench.processes import Process, running, temporary_home, write_rules
-from fraudstream.bench.soak_load import Probe, Reader, Sender, read_records, write_records
+from fraudstream.bench.soak_load import Probe, Reader, Record, Sender, read_records
 from fraudstream.bench.soak_report import Run, verdict, write_report
 from fraudstream.bench.traffic.world import EVENTS_PER_ACCOUNT_DAY
-from fraudstream.bench.workloads import START_MS, WORKLOADS
+from fraudstream.bench.workloads import WORKLOADS
 from fraudstream.stream.cluster import Cluster, quiet
 from fraudstream.stream.errors import BadUse, Exit, FraudstreamError
 from fraudstream.stream.localkafka import LocalKafka
@@ -107,14 +108,14 @@ def run(args: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: stop.set())
     with ExitStack() as stack:
         home = stack.enter_context(temporary_home())
-        _say(f"making {history + live:,} records")
-        records = home / "records"
-        odd = write_records(records, history + live, args.accounts, START_MS)
+        path = home / "records"
+        maker = stack.enter_context(_making(path, history + live, args.accounts))
         kafka = stack.enter_context(LocalKafka())
         names = create_topics(kafka.bootstrap, partitions=1, prefix="soak.", **FIXED_TIMES)
         Cluster(kafka.bootstrap).create({"soak.probe": (1, {})}, 1)
-        file = stack.enter_context(records.open("rb", buffering=1 << 20))
-        _preload(kafka.bootstrap, names.input, file, history)
+        file = stack.enter_context(path.open("rb", buffering=1 << 20))
+        records = read_records(file, lambda: maker.poll() is None)
+        _preload(kafka.bootstrap, names.input, records, history)
         workload = WORKLOADS["W1a"]
         rules = write_rules(workload.files(""), home / "rules")
         assert workload.model is not None
@@ -122,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
         worker, watched = stack.enter_context(_watched_worker(kafka.bootstrap, home, rules))
         _say(f"worker decides {history:,} records of history")
         _await_history(kafka.bootstrap, names.decisions, history, worker, stop)
-        sender = Sender(kafka.bootstrap, names.input, file, history, live, args.rate)
+        sender = Sender(kafka.bootstrap, names.input, records, history, live, args.rate)
         reader = Reader(kafka.bootstrap, names.decisions, sender, history)
         probe, editor = Probe(kafka.bootstrap, "soak.probe"), Editor(rules)
         for thread in (reader, probe, sender, editor):
@@ -132,6 +133,7 @@ def run(args: argparse.Namespace) -> int:
         _await_answers(sender, reader, worker)
         probe.close()
         reader.close()
+        odd = _made(maker, stopped=stop.is_set())
     found = Run(
         seconds=seconds,
         warm_s=warm_s,
@@ -174,9 +176,32 @@ def _say(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
-def _preload(bootstrap: str, topic: str, file: Any, count: int) -> None:
+@contextmanager
+def _making(path: Path, count: int, accounts: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Make records in a process beside."""
+    path.touch()
+    command = [sys.executable, "-m", "fraudstream.bench.soak_load", str(path), str(count), str(accounts)]
+    maker = subprocess.Popen(command, stdout=subprocess.PIPE)  # noqa: S603 our own
+    try:
+        yield maker
+    finally:
+        maker.kill()
+        maker.wait()
+
+
+def _made(maker: subprocess.Popen[bytes], *, stopped: bool) -> int:
+    """Return how many records were not plain; 0 if the soak ended before they were made."""
+    if stopped and maker.poll() is None:
+        return 0
+    said, _ = maker.communicate()
+    if maker.returncode:
+        raise FraudstreamError(f"who makes records ended with exit code {maker.returncode}")
+    return int(said)
+
+
+def _preload(bootstrap: str, topic: str, records: Iterator[Record], count: int) -> None:
     producer = Producer(quiet(bootstrap, **{"linger.ms": 20, "enable.idempotence": True}))
-    for number, record in enumerate(read_records(file)):
+    for number, record in enumerate(records):
         while True:
             try:
                 producer.produce(topic, record.value, record.key, 0, timestamp=record.timestamp_ms)

@@ -1,12 +1,18 @@
-"""The load of a soak: records made before it begins, a sender at fixed times, a reader of the answers."""
+"""The load of a soak: who makes its records, a sender at fixed times, a reader of the answers.
+
+``python -m fraudstream.bench.soak_load FILE COUNT ACCOUNTS`` makes the records, ahead of the sender and at a
+lower priority than all others, and prints how many are not plain.
+"""
 
 from __future__ import annotations
 
+import os
 import struct
+import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -17,6 +23,7 @@ from hdrh.histogram import HdrHistogram
 
 from fraudstream.bench.traffic.generate import generate
 from fraudstream.bench.traffic.hostile import W5, hostile
+from fraudstream.bench.workloads import START_MS
 from fraudstream.stream.localkafka.client import quiet
 
 SEED = 20_260_401
@@ -26,6 +33,8 @@ _HEAD = struct.Struct("<iiq")
 RING = 1 << 18
 """Records under way at once; four minutes at 1,000/s."""
 PROBE_S = 0.02
+NICENESS = 5
+"""Of who makes records: a starved sender would say that it was late."""
 
 
 class Record(NamedTuple):
@@ -50,13 +59,26 @@ def write_records(path: Path, count: int, accounts: int, start_ms: int) -> int:
     return made
 
 
-def read_records(file: BinaryIO) -> Iterator[Record]:
-    """Read what :func:`write_records` wrote."""
-    while head := file.read(_HEAD.size):
+def read_records(file: BinaryIO, grows: Callable[[], bool] = lambda: False) -> Iterator[Record]:
+    """Read what :func:`write_records` wrote, or still writes as long as ``grows``."""
+    while head := _exactly(file, _HEAD.size, grows):
         key_size, value_size, timestamp_ms = _HEAD.unpack(head)
-        key = None if key_size < 0 else file.read(key_size)
-        value = None if value_size < 0 else file.read(value_size)
+        key = None if key_size < 0 else _exactly(file, key_size, grows)
+        value = None if value_size < 0 else _exactly(file, value_size, grows)
         yield Record(key, value, timestamp_ms)
+
+
+def _exactly(file: BinaryIO, size: int, grows: Callable[[], bool]) -> bytes:
+    found = file.read(size)
+    while len(found) < size:
+        growing = grows()
+        more = file.read(size - len(found))
+        found += more
+        if not more:
+            if not growing:
+                break
+            time.sleep(0.02)
+    return found
 
 
 @dataclass(slots=True)
@@ -85,7 +107,7 @@ class Sender(threading.Thread):
     """Produces at fixed times, whatever the worker does."""
 
     def __init__(
-        self, bootstrap: str, topic: str, file: BinaryIO, first: int, count: int, rate: float
+        self, bootstrap: str, topic: str, records: Iterator[Record], first: int, count: int, rate: float
     ) -> None:
         super().__init__(daemon=True, name="sender")
         self.due = np.zeros(RING, np.float64)
@@ -96,16 +118,16 @@ class Sender(threading.Thread):
         self.began = 0.0
         self.stopping = threading.Event()
         self.failed = 0
-        self._arguments = (topic, file, first, count, rate)
+        self._arguments = (topic, records, first, count, rate)
         self._producer = Producer(
             quiet(bootstrap, **{"linger.ms": 0, "acks": "all", "enable.idempotence": True})
         )
 
     def run(self) -> None:
         """Send until the records end."""
-        topic, file, first, count, rate = self._arguments
+        topic, records, first, count, rate = self._arguments
         self.began = time.time() + 0.2
-        for number, record in enumerate(read_records(file)):
+        for number, record in enumerate(records):
             if number >= count or self.stopping.is_set():
                 break
             due = self.began + number / rate
@@ -220,3 +242,8 @@ class Probe(threading.Thread):
         """Stop."""
         self._closing.set()
         self.join(5)
+
+
+if __name__ == "__main__":
+    os.nice(NICENESS)
+    print(write_records(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), START_MS))

@@ -29,6 +29,9 @@ QUANTILES = (50.0, 90.0, 99.0, 99.9)
 MINUTES_MIN = 10
 """Of the measured part: even a row that only rises could be chance in fewer."""
 STALLS_SHOWN = 60
+CAUSES_SHOWN = 4
+CAUSE_SHOWN = 0.05
+"""Of the worst latency: smaller causes are in the JSON only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +200,9 @@ def _stalls(explained: Sequence[Explained], began: float) -> Table:
     )
     worst = sorted(explained, key=lambda item: -item.stall.worst_ms)[:STALLS_SHOWN]
     for item in sorted(worst, key=lambda item: item.stall.begin):
-        causes = ", ".join(f"{name} {ms:.0f} ms" for name, ms in item.causes.items())
+        least = CAUSE_SHOWN * item.stall.worst_ms
+        largest = sorted(item.causes.items(), key=lambda cause: -cause[1])[:CAUSES_SHOWN]
+        causes = ", ".join(f"{name} {ms:.0f} ms" for name, ms in largest if ms >= least)
         table.rows.append(
             [
                 (item.stall.begin - began) / 60,

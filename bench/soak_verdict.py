@@ -104,17 +104,27 @@ def explain(
             wait = min(float(note["cpu_wait_ms"]), shared)
             if wait >= 1:
                 _add(causes, "worker waited for a processor", wait)
-            if shared - wait >= 1:
+            if note["kind"] == "loop" and shared - wait >= 1:
                 _add(causes, f"worker was in {note['what']}", shared - wait)
     for name, slow in (("sender was late", sender_late), ("broker was slow for the probe", probe_slow)):
-        worst = max((overlap_ms(at, ms) for at, ms in slow), default=0.0)
-        if worst:
-            causes[name] = worst
+        covered = _covered_ms([(max(begin, at - ms / 1000), min(end, at)) for at, ms in slow])
+        if covered:
+            causes[name] = covered
     behind_ms = stall.worst_ms - stall.published_ms
     if behind_ms > stall.worst_ms / 2:
         causes["after the worker had sent the decision"] = behind_ms
     during += ["reload" for at in reloads if begin - 2 <= at <= end]
     return Explained(stall, causes, tuple(dict.fromkeys(during)))
+
+
+def _covered_ms(intervals: Sequence[tuple[float, float]]) -> float:
+    """Return the length of the union of intervals in milliseconds; a negative one is none."""
+    covered, upto = 0.0, -math.inf
+    for begin, end in sorted(intervals):
+        if end > max(begin, upto):
+            covered += end - max(begin, upto)
+            upto = end
+    return covered * 1000
 
 
 def _add(causes: dict[str, float], name: str, ms: float) -> None:

@@ -6,6 +6,7 @@ line: ``at`` (Unix seconds, end of the interval), ``ms`` (its length), ``kind`` 
 loop      the event loop ran nothing for longer than ``LATE_S``; ``what`` is the function that held it, as a
           thread beside saw it, ``cpu_wait_ms`` how long the kernel let its thread wait for a processor then
 gc        a garbage collection longer than ``LATE_S``
+wait      within 100 ms the loop's thread waited for a processor so long in short pieces
 snapshot  was under way in this interval, for orientation
 """
 
@@ -28,7 +29,9 @@ from fraudstream.stream.commands import worker
 
 BEAT_S = 0.005
 LATE_S = 0.010
-"""Shorter intervals explain no stall of 50 ms."""
+"""Shorter intervals explain no stall of 50 ms, unless there are many."""
+SHORT_S = 0.1
+"""Shorter waits are added up over this."""
 
 
 class Watch:
@@ -57,6 +60,7 @@ class Watch:
 
     async def _beat(self) -> None:
         waited_ns = self._waited_ns()
+        since_s, short_ns = time.monotonic(), 0
         while True:
             self._beat_s = before_s = time.monotonic()
             await asyncio.sleep(BEAT_S)
@@ -66,6 +70,13 @@ class Watch:
             if late_s > LATE_S:
                 what = seen.most_common(1)[0][0] if seen else "between two looks"
                 self.note("loop", late_s, what, cpu_wait_ms=round(waiting_ns / 1e6, 1))
+            else:
+                short_ns += waiting_ns
+            if before_s - since_s > SHORT_S:
+                if short_ns > LATE_S * 1e9:
+                    waited_ms = round(short_ns / 1e6, 1)
+                    self.note("wait", before_s - since_s, "short waits", cpu_wait_ms=waited_ms)
+                since_s, short_ns = before_s, 0
             self._tasks()
 
     def _tasks(self) -> None:
