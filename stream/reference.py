@@ -33,10 +33,10 @@ METRICS_INTRODUCTION = (
 )
 LOGS_INTRODUCTION = (
     "The worker writes to standard error: with `FRAUDSTREAM_LOG_FORMAT=json` one object a line with `time`, "
-    "`level`, `event`, `text`, `action`, the fields, and where they apply `places` of an error, `repeated` and "
-    "`over_s`; else lines for people. A message that comes again within 10 s with the same values of the fields "
-    'under "same" is counted, and the count written after them. No message holds anything of a transaction, '
-    "nor the text of an unexpected error."
+    "`level`, `event`, `text`, `action`, the fields, and where they apply `places` of an error, `repeated` "
+    "and `over_s`; else lines for people. A message that comes again within 10 s with the same values of the "
+    'fields under "same" is counted, and the count written after them. No message holds anything of a '
+    "transaction, nor the text of an unexpected error."
 )
 
 

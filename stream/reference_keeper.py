@@ -278,3 +278,4 @@ class ReferenceKeeper:
         if self._told.get(name) != problem:
             self._told[name] = problem
             tell(messages.TABLE_REFUSED, table=name, problem=problem)
+            self._services.observer.table_refused(name)
