@@ -62,6 +62,8 @@ class Partition:
         self.next_offset = 0
         """Everything below was processed."""
         self.began_s = time.monotonic()
+        self.bundle_since = 0
+        """Offset from which on the bundle in force is."""
         self._services = services
         self._settings = services.settings
         self._topics = services.settings.topics
@@ -266,6 +268,7 @@ class Partition:
             bounds.end,
             len(published.offset),
         )
+        self.bundle_since = journal.bundle_since(self._running.bundle, self.next_offset)
         self.intake.seek(self.next_offset)
         self.phase = Phase.RUNNING
 
@@ -474,6 +477,8 @@ class Partition:
         version = self._journal.journal.in_force(self.next_offset)
         if version == self._running:
             return
+        if version.bundle != self._running.bundle:
+            self.bundle_since = self.next_offset
         bundle, model = await self._load(version)
         other = bundle.definitions != self._pipeline.bundle.definitions
         if version.rebuilds(self._running, other_definitions=other):

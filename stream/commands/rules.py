@@ -21,6 +21,8 @@ from fraudstream.rules.compiler.formatter import FormatError, format_text
 from fraudstream.rules.compiler.jsonschema import document_schema, json_schema
 from fraudstream.rules.compiler.source import Diagnostic, Span, render_all
 from fraudstream.rules.compiler.vocabulary import DOCUMENTS
+from fraudstream.stream.commands.bundle_arguments import EXAMPLES as BUNDLE_EXAMPLES
+from fraudstream.stream.commands.bundle_arguments import add_actions
 from fraudstream.stream.commands.findings import FORMATS
 from fraudstream.stream.enrichment.directory import TableFiles
 from fraudstream.stream.errors import BadUse, Exit, NothingToCheck
@@ -29,7 +31,7 @@ from fraudstream.stream.rule_tests import make_history_runner
 from fraudstream.stream.scoring import undeclared_inputs
 from fraudstream.stream.shipped import default_rules, named_model, read_rules
 
-SUMMARY = "check, test and explain a rules directory"
+SUMMARY = "check, test and explain a rules directory, and put it in force"
 
 _EXAMPLES = """examples:
   fraudstream rules lint rules/
@@ -38,6 +40,7 @@ _EXAMPLES = """examples:
   fraudstream rules explain card.testing.small_auths
   fraudstream rules diff main/rules rules
   fraudstream rules schema > fraudstream.schema.json"""
+_EXAMPLES += BUNDLE_EXAMPLES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,6 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     changes.add_argument("--text", action="store_true", help="the changed lines too")
     schema = action("schema", _schema, "print the JSON Schema of the files, for editors")
     schema.add_argument("--kind", choices=sorted(DOCUMENTS), help="of one kind of file only")
+    add_actions(action)
 
 
 def run(args: argparse.Namespace) -> int:
