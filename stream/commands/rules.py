@@ -8,6 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -39,7 +40,8 @@ _EXAMPLES = """examples:
   fraudstream rules fmt rules/ --check
   fraudstream rules explain card.testing.small_auths
   fraudstream rules diff main/rules rules
-  fraudstream rules schema > fraudstream.schema.json"""
+  fraudstream rules schema > fraudstream.schema.json
+  fraudstream rules lsp --stdio"""
 _EXAMPLES += BUNDLE_EXAMPLES
 
 
@@ -89,6 +91,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     changes.add_argument("--text", action="store_true", help="the changed lines too")
     schema = action("schema", _schema, "print the JSON Schema of the files, for editors")
     schema.add_argument("--kind", choices=sorted(DOCUMENTS), help="of one kind of file only")
+    lsp = action("lsp", _lsp, "answer an editor: errors, completion, hover, go to definition")
+    lsp.add_argument("--stdio", action="store_true", help="over standard input and output (the only way)")
     add_actions(action)
 
 
@@ -316,6 +320,14 @@ def _diff(args: argparse.Namespace) -> int:
 def _schema(args: argparse.Namespace) -> int:
     schema = json_schema() if args.kind is None else document_schema(args.kind)
     print(json.dumps(schema, indent=2))
+    return Exit.OK
+
+
+def _lsp(_: argparse.Namespace) -> int:
+    # Imported here: the protocol's types take as long to load as all the rest.
+    from fraudstream.rules.lsp.server import create_server  # noqa: PLC0415
+
+    create_server(version("fraudstream")).start_io()
     return Exit.OK
 
 
