@@ -71,7 +71,7 @@ class Metric:
 STEPS = ("take", "decode", "join", "admit", "features", "score", "rules", "decide", "encode", "emit")
 """The eight steps of a transaction; joining reference tables is counted apart from decoding, encoding from
 deciding."""
-RELOAD_RESULTS = ("applied", "unchanged", "invalid", "needs_restart", "failed")
+RELOAD_RESULTS = ("applied", "unchanged", "invalid", "needs_restart", "unapproved", "failed")
 MISSING_CAUSES = ("bad_geo", "undeclared")
 
 DECISION = Label("decision", tuple(decision.name.lower() for decision in Decision))
@@ -169,8 +169,9 @@ RELOADS = Metric(
     "reload_total",
     Kind.COUNTER,
     "reloads",
-    "Changes of the rules directory and of reference tables' files by what became of them.",
-    "`invalid`: errors are in the log, old rules in force. `needs_restart`: schema or time settings changed.",
+    "Changes of the rules and of reference tables' files by what became of them.",
+    "`invalid`: errors are in the log, old rules in force. `needs_restart`: schema or time settings changed. "
+    "`unapproved`: signatures are missing, or it has to come by `rules apply`.",
     (RESULT,),
 )
 SNAPSHOT_AGE = Metric(
