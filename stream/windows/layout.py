@@ -9,7 +9,7 @@ Memory
                         segments by size class
 scratch                 the current event's words, window borders, values seen
 headers                 ``HEADER`` words (64 bytes, one cache line) a key: ``H_*``
-index                   two areas used in turn, open addressing: a slot is ``hash bits << 32 | key + 1``
+index                   two areas used in turn (``kernel_table``): a slot is ``hash bits << 32 | key + 1``
 segments                bump allocation and free lists; capacities are powers of two from ``CAPACITY_MIN``
 
 A segment holds the kept events of one key, sorted by (time, log order), columns side by side::
@@ -73,8 +73,6 @@ FOREVER = 1 << 61
 # --- memory: control ---------------------------------------------------------------------------------
 C_HEADERS = 0  # where headers begin
 C_HEADERS_END = 1
-C_INDEX = 2  # where the index in use begins
-C_INDEX_MASK = 3  # its slots - 1
 C_ARENA = 4  # next free word of segments
 C_ARENA_END = 5
 C_USED = 6  # header slots ever used
@@ -95,7 +93,9 @@ C_COPY_KEYS = 21  # keys copied
 C_COPY_FAILED = 22  # 1: the buffer was too small
 C_COPY_AREA = 23  # lent segments, then a bit for each header: copied, or came later; then the buffers
 C_LENT = 24  # lent segments
-CONTROL = 32
+C_INDEX = 25  # words of the index, a table of ``kernel_table``
+C_TIDY = 31  # 1: the store has something to tidy between slices
+CONTROL = 48
 KIND_STATE = 64  # live keys, free segments by class, free pane segments by class, EVICTED
 FREE_EVENTS = 1
 FREE_PANES = 32
