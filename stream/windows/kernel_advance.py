@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 
 from fraudstream.stream.windows import layout as at
+from fraudstream.stream.windows.kernel_arena import is_hollow
 from fraudstream.stream.windows.kernel_bits import (
     float_of,
     hash_words,
@@ -14,6 +15,7 @@ from fraudstream.stream.windows.kernel_bits import (
     pointer_from,
     prefetch,
 )
+from fraudstream.stream.windows.kernel_evacuate import evacuate
 from fraudstream.stream.windows.kernel_evaluate import evaluate
 from fraudstream.stream.windows.kernel_insert import insert
 from fraudstream.stream.windows.kernel_keys import add_key, find_key, guess_header, remove_key
@@ -29,6 +31,8 @@ _AHEAD, _AHEAD_HEADER, _AHEAD_EVENTS = 24, 16, 8
 SWEEP_PER_ROW = 2  # keys looked at for eviction per row and kind
 MOVES_PER_KEY = 8
 """Slots of a growing index that are moved per row and kind: done long before it is full again."""
+EVACUATED_PER_KEY, EVACUATED_MIN = 24, 4096
+"""What an evacuation costs per row and kind, and at least for each slice (see ``kernel_evacuate``)."""
 DONE, GROW, EXHAUSTED, TIDY = 0, 1, 2, 3
 _SKIPPED = np.uint16(1 | 4)  # Flag.DUPLICATE, Flag.LATE
 
@@ -108,11 +112,13 @@ def event_words(m, p, q, row, rows, time, value, state, filters):  # type: ignor
 @njit(cache=True, nogil=True)
 def forget_key(m, p, header):  # type: ignore[no-untyped-def]
     """Remove a key and everything it holds."""
-    free_panes(m, header)
+    kind = m[header + at.H_META] >> 8
+    q = at.P_RECORDS + kind * at.KIND
+    free_panes(m, p, q, header)
     if m[header + at.H_BASE] >= 0:
         call_in(m, p, m[header + at.H_BASE], 0)
         m[at.C_EVENTS] -= (m[header + at.H_SPAN] & _LOW32) - (m[header + at.H_SPAN] >> 32)
-        free_segment(m, m[header + at.H_META] >> 8, m[header + at.H_META] & _LOW8, m[header + at.H_BASE])
+        free_segment(m, p, q, kind, m[header + at.H_META] & _LOW8, m[header + at.H_BASE])
     remove_key(m, header)
 
 
@@ -252,4 +258,7 @@ def advance(  # type: ignore[no-untyped-def]
             if header < 0 or not insert(m, p, q, header, watermarks[row], event):
                 return EXHAUSTED
     sweep(m, p, watermark, SWEEP_PER_ROW * work)
-    return TIDY if m[at.C_TIDY] != 0 or is_sparse(m, at.C_INDEX, m[at.C_KEYS]) else DONE
+    if 0 < m[at.C_OLD_END] and m[at.C_MOVED] != at.FOREVER:
+        if not evacuate(m, p, watermark, max(EVACUATED_PER_KEY * work, EVACUATED_MIN)):
+            return EXHAUSTED
+    return TIDY if m[at.C_TIDY] != 0 or is_hollow(m) or is_sparse(m, at.C_INDEX, m[at.C_KEYS]) else DONE

@@ -14,6 +14,7 @@ from fraudstream.rules.bundle import FeatureSet, Schema
 from fraudstream.stream.windows import kernel_advance, kernel_bound, kernel_export
 from fraudstream.stream.windows import layout as at
 from fraudstream.stream.windows.admit import Admission, DedupStore, owned
+from fraudstream.stream.windows.arena import Arena
 from fraudstream.stream.windows.copying import Copy, area_words, numbers_in, restored
 from fraudstream.stream.windows.memory import Memory
 from fraudstream.stream.windows.plan import compile_features
@@ -63,8 +64,7 @@ class WindowStore:
         self._index = Table(self._memory, at.C_INDEX, areas, len(m) // 8)
         self._keys = np.empty(0, np.int64)
         m[at.C_HEADERS], m[at.C_HEADERS_END] = headers, len(m) // 4
-        m[at.C_ARENA] = m[at.C_ARENA_BEGIN] = len(m) // 2
-        m[at.C_ARENA_END] = len(m) - area_words(len(m))
+        self._arena = Arena(self._memory, len(m) // 2, len(m) - area_words(len(m)), len(plan.kinds))
         self._memory.even(len(m) - area_words(len(m)), area_words(len(m)))
         self._copy: Copy | None = None
         self._evicted = at.CONTROL + np.arange(len(plan.kinds)) * at.KIND_STATE + at.EVICTED
@@ -97,7 +97,7 @@ class WindowStore:
     def state_bytes(self) -> int:
         """Bytes allocated for events, keys, index and duplicates."""
         m = self._m
-        words = int(m[at.C_ARENA] - m[at.C_ARENA_BEGIN] + m[at.C_USED] * at.HEADER) + self._index.words
+        words = self._arena.words + int(m[at.C_USED]) * at.HEADER + self._index.words
         return words * 8 + self._dedup.allocated_bytes
 
     @property
@@ -195,7 +195,8 @@ class WindowStore:
             answer = kernel_advance.advance(*arguments, first, last, watermark)
         if answer == kernel_advance.TIDY:
             self._index.tidy(int(self._m[at.C_KEYS]))
-            self._m[at.C_TIDY] = self._index.moving
+            self._arena.tidy()
+            self._m[at.C_TIDY] = self._index.moving or self._arena.moving
         elif answer != kernel_advance.DONE:
             raise MemoryError("window memory is full: shorten windows or add partitions")
 
@@ -348,4 +349,4 @@ class WindowStore:
         wanted = int(self._m[at.C_KEYS]) + more
         if not self._index.make_room(wanted, at_once=at_once):
             raise MemoryError(f"{wanted} keys do not fit: shorten windows or add partitions")
-        self._m[at.C_TIDY] = self._index.moving
+        self._m[at.C_TIDY] = self._index.moving or self._arena.moving
