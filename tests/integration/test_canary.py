@@ -70,7 +70,9 @@ def every_way() -> list[Record]:
     again = [good[0], dump(members(1, city="Elsewhere"))]
     times = [dump(members(20, event_time=rfc3339(START_MS - 9_000_000)))]
     times.append(dump(members(21, event_time="2099-01-01T00:00:00Z")))
-    odd = [dump(members(22, channel="pigeon-" + NAME, lat=91.0))]
+    # An alert shows public members as they were sent, so this one is of an account without any.
+    quiet: dict[str, object] = dict.fromkeys(PERSONAL) | {"account_id": OTHER_ACCOUNT}
+    odd = [dump(members(22, **quiet, channel="pigeon-" + NAME, lat=91.0))]
     poison = [
         item.spoil(members(100 + number, event_type="payment", amount="10.00", currency="CNY"))
         for number, item in enumerate(POISON)
