@@ -104,21 +104,35 @@ def cost(
     before = resident()
     with Progress("fill", fill, "transactions") as progress:
         feed(store, traffic, fill, tell=progress.at)
-    runs = {}
-    for size in batches:
-        found = [feed(store, traffic, min(count, 20_000 * size), size) for _ in range(rounds)]
-        runs[str(size)] = {
-            "admit_us": statistics.median(one[0] for one in found),
-            "us": statistics.median(one[1] for one in found),
-            "min_us": min(one[1] for one in found),
-            "max_us": max(one[1] for one in found),
-        }
+    runs, counts = {}, [min(count, 20_000 * size) for size in batches]
+    timed = 0
+
+    def tell(done: int) -> None:
+        progress.at(timed + done)
+
+    with Progress("measure", sum(counts) * rounds, "transactions") as progress:
+        for size, timings in zip(batches, counts, strict=True):
+            found = []
+            for _ in range(rounds):
+                found.append(feed(store, traffic, timings, size, tell))
+                timed += timings
+            runs[str(size)] = spread(found)
     return {
         "features": len(bundle.features.features),
         "runs": runs,
         "keys": dict(store.keys),
         "state_bytes": store.state_bytes,
         "resident_bytes": resident() - before,
+    }
+
+
+def spread(found: list[tuple[float, float]]) -> dict[str, float]:
+    """Return the median of (admission, features), and the features' fastest and slowest."""
+    return {
+        "admit_us": statistics.median(one[0] for one in found),
+        "us": statistics.median(one[1] for one in found),
+        "min_us": min(one[1] for one in found),
+        "max_us": max(one[1] for one in found),
     }
 
 
