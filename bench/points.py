@@ -21,6 +21,7 @@ from fraudstream.rules.compiler.compile import compile_sources
 from fraudstream.stream.pipeline import Pipeline
 from fraudstream.stream.progress import Progress
 from fraudstream.stream.windows.store import WindowStore
+from fraudstream.stream.windows.warm import warm as warm_windows
 
 CHUNK = 100_000
 """Transactions made at once."""
@@ -52,6 +53,7 @@ def chosen(bundle: Bundle, *, kind: str = "", aggs: tuple[str, ...] = (), number
 
 def warm(bundle: Bundle) -> None:
     """Load the kernels, so that they are in no measurement."""
+    warm_windows()
     store = WindowStore(bundle.features, bundle.schema)
     feed(store, Traffic(bundle.schema, len(bundle.features.filters), Mix(1_000, 1e6)), 2_000)
 
@@ -187,7 +189,10 @@ def growth(
     quiet_hours: int,
     every_hours: int,
 ) -> dict[str, Any]:
-    """Sample keys and bytes over days of traffic, then over ``quiet_hours`` with a tenth of it."""
+    """Sample keys and bytes over days of traffic, then over ``quiet_hours`` with a tenth of it.
+
+    Slices are a tenth of their size then.
+    """
     bundle = bundle_of(workload, resolution)
     store = WindowStore(bundle.features, bundle.schema)
     per_day = accounts * PER_ACCOUNT_DAY
@@ -201,7 +206,8 @@ def growth(
         for hour in range(every_hours, hours + quiet_hours + 1, every_hours):
             if hour > hours:
                 traffic.per_day = per_day / 10
-            admit, features = feed(store, traffic, int(traffic.per_day * every_hours / 24))
+            size = BATCH if hour <= hours else BATCH // 10
+            admit, features = feed(store, traffic, int(traffic.per_day * every_hours / 24), size)
             samples.append(
                 {
                     "hour": hour,
