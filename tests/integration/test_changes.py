@@ -21,7 +21,7 @@ from fraudstream.rules.compiler.switch_off import switched_off
 from fraudstream.stream.changes import POINTER_KEY, Pointer, new_id, write_pointer
 from fraudstream.stream.control_store import split_content
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(900)]
 
 
 def make(topics: Topics, home: Path, partitions: int = 1, **settings: str) -> Site:
