@@ -9,7 +9,6 @@ directory goes the same way, the worker being proposer and owner of all partitio
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from typing import Any
 
 from fraudstream.models.linear import LinearModel
 from fraudstream.rules.bundle import Bundle
+from fraudstream.stream import messages
 from fraudstream.stream.changes import (
     CHANGE_PREFIX,
     KEPT,
@@ -38,14 +38,13 @@ from fraudstream.stream.errors import Refusal
 from fraudstream.stream.journal import Journal
 from fraudstream.stream.judging import Ground, Judged, judge, judge_checked, off_after
 from fraudstream.stream.logreader import LogReader
+from fraudstream.stream.logs import tell
 from fraudstream.stream.opening import FAR
 from fraudstream.stream.partition import Partition
 from fraudstream.stream.recovery import check_bundle
 from fraudstream.stream.reference_keeper import ReferenceKeeper
 from fraudstream.stream.services import Services
 from fraudstream.stream.transport import Outgoing, settle
-
-log = logging.getLogger(__name__)
 
 POLL_S = 0.2
 """Between two looks at the control topic."""
@@ -134,7 +133,7 @@ class ChangeKeeper:
             return
         self._edit = None
         problem = self._not_alone(len(partitions))
-        log.error("%s differs from what is in force: %s", self._services.settings.rules_dir, problem)
+        tell(messages.RULES_NOT_IN_FORCE, rules_dir=self._services.settings.rules_dir, problem=problem)
         self._services.observer.refuse("unapproved", problem)
         self._services.target = self._services.target._replace(bundle=edit.base, tables={})
 
@@ -220,7 +219,7 @@ class ChangeKeeper:
                         change = read_change(key, value)
                         self._changes.setdefault(change.id, change)
                 except BadChange as problem:
-                    log.error("control topic, offset %d: %s", record.offset, problem)  # noqa: TRY400 - told, not traced
+                    tell(messages.CONTROL_RECORD_BAD, offset=record.offset, problem=problem)
         self._position = max(self._position, end)
         while len(self._changes) > CHANGES_KEPT:
             self._changes.pop(next(iter(self._changes)))
@@ -280,7 +279,7 @@ class ChangeKeeper:
             await self._append(*write_pointer(self._pointer))
 
     async def _heal(self, change: str, problem: str) -> None:
-        log.error("a pointer on the control topic is refused, the rules before stay in force:\n%s", problem)
+        tell(messages.POINTER_REFUSED, problem=problem)
         await self._answer(change, "refused", problem)
         if self._pointer is not None:
             self._seen = self._pointer
@@ -308,9 +307,7 @@ class ChangeKeeper:
             judged = await asyncio.to_thread(
                 judge, change, archive, ground, self._model, self._tables.files, running=running
             )
-        except Exception as problem:
-            # Whoever may write to the topic must not be able to end workers by it.
-            log.exception("change %s could not be judged", change.id)
+        except Exception as problem:  # noqa: BLE001 - who may write to the topic must not end workers by it
             text = f"the change could not be judged: {problem!r}"
             return Judged(change, Checked(None, text, 1), "failed", text, "")
         return self._fitting(judged)
@@ -353,14 +350,14 @@ class ChangeKeeper:
             async with asyncio.timeout(SWITCH_S):
                 await asyncio.gather(*(partition.switched.wait() for partition in partitions))
         except TimeoutError:
-            log.warning("not every partition has journaled `%s` within %g s", bundle.hash, SWITCH_S)
+            tell(messages.CHANGE_SLOW, bundle=bundle.hash, seconds=round(SWITCH_S))
         self._kept = [bundle.hash, *(name for name in self._kept if name != bundle.hash)]
-        log.info(
-            "%s of %s: `%s` is journaled on %d partitions",
-            judged.change.action,
-            judged.change.by,
-            bundle.hash,
-            len(partitions),
+        tell(
+            messages.CHANGE_APPLIED,
+            change=judged.change.action,
+            by=judged.change.by,
+            bundle=bundle.hash,
+            partitions=len(partitions),
         )
         return ""
 
@@ -397,7 +394,7 @@ class ChangeKeeper:
         }
 
     def _refused(self, judged: Judged) -> None:
-        log.error("change %s of %s is refused:\n%s", judged.change.id, judged.change.by, judged.problem)
+        tell(messages.CHANGE_REFUSED, change=judged.change.id, by=judged.change.by, problem=judged.problem)
         self._services.observer.reloaded(judged.result, judged.problem)
 
     async def _answer(self, change: str, state: State, problem: str, result: str = "") -> None:

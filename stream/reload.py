@@ -8,16 +8,15 @@ schema or other time settings need a restart, since the state has to be built ag
 from __future__ import annotations
 
 import asyncio
-import logging
 from pathlib import Path
 
 from fraudstream.models.linear import LinearModel
+from fraudstream.stream import messages
 from fraudstream.stream.change_keeper import ChangeKeeper
 from fraudstream.stream.directory import Stamp, check_directory, stamp
 from fraudstream.stream.enrichment.directory import TableFiles
+from fraudstream.stream.logs import tell
 from fraudstream.stream.services import Services
-
-log = logging.getLogger(__name__)
 
 SETTLE_S = 0.15
 """Between two looks after a change: longer than an editor needs between two files of one save."""
@@ -64,16 +63,9 @@ class Reloader:
         """Look at the directory once; return what became of it, a value of ``reload_total``, and why not."""
         checked = await asyncio.to_thread(check_directory, self._path, self._model, self._files)
         if checked.bundle is None:
-            log.error(
-                "%s was changed and is refused, %d errors; the rules before stay in force:\n%s",
-                self._path,
-                checked.errors,
-                checked.problem,
-            )
+            tell(messages.RULES_REFUSED, rules_dir=self._path, problem=checked.problem)
             return "invalid", checked.problem
         result, problem = await self._changes.submit(checked)
         if problem:
-            log.error(
-                "%s was changed and is refused; the rules before stay in force:\n%s", self._path, problem
-            )
+            tell(messages.RULES_REFUSED, rules_dir=self._path, problem=problem)
         return result, problem

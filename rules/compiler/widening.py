@@ -74,6 +74,9 @@ def _rule(a: DeclaredRule, b: DeclaredRule, proof: _Proof, *, decides: bool, sco
         a.typology != b.typology or _points(b) > _points(a) or bool(b.parts.bands) != bool(a.parts.bands)
     ):
         yield f"more points for `{b.typology}`"
+    if decides and a.limit is not None and a.limit != b.limit:
+        # Another limit counts anew: a rule that had reached the one before acts again.
+        yield "another limit" if b.limit is not None else "no limit any more"
     assert a.full is not None
     assert b.full is not None
     if not proof.implies(b.full.term, a.full.term):
@@ -284,7 +287,7 @@ def _definitions(declared: Declared) -> Mapping[str, str]:
             found[slot.name] += declared.schema.hash
     for feature in declared.features.feature_set.features:
         for output in feature.outputs:
-            found[output.name] += feature.hash
+            found[output.name] = found.get(output.name, "") + feature.hash
     for name, shape in declared.reference.shapes.items():
         found[name] = found.get(name, "") + shape
     return found

@@ -210,7 +210,7 @@ def test_a_wider_change_needs_two_signatures_of_those_who_were_named_before(
     # A restart does not let the refused directory in either.
     assert worker.stop() == 0
     worker = site.start()
-    worker.wait_for(lambda: "is not in force" in worker.text, "the refusal at the start")
+    worker.wait_for(lambda: "differs from what is in force" in worker.text, "the refusal at the start")
     worker.wait_for(lambda: "epoch" in worker.text, "the start")
     assert worker.stop() == 0
     assert len(bundles(site)) == 4
