@@ -148,6 +148,9 @@ class ChangeKeeper:
             if base is not None and checked.bundle.hash == base.hash:
                 self._services.target = self._services.target._replace(bundle=base.hash)
                 return "unchanged", ""
+            if self._pointer is not None and checked.bundle.hash == self._pointer.directory:
+                # Touched, not edited: what was applied since stays in force.
+                return "unchanged", ""
             owned = len(list(self._partitions()))
             if owned != self._services.facts.partitions:
                 return "unapproved", self._not_alone(owned)
@@ -278,7 +281,7 @@ class ChangeKeeper:
     async def _heal(self, change: str, problem: str) -> None:
         tell(messages.POINTER_REFUSED, problem=problem)
         await self._answer(change, "refused", problem)
-        if self._pointer is not None and self._seen != self._pointer:
+        if self._pointer is not None:
             self._seen = self._pointer
             await self._append(*write_pointer(self._pointer))
 
@@ -300,9 +303,13 @@ class ChangeKeeper:
             archive = await self._services.catalogue.archive(change.bundle)
         except Refusal as problem:
             return Judged(change, Checked(None, str(problem), 1), "invalid", str(problem), "")
-        judged = await asyncio.to_thread(
-            judge, change, archive, ground, self._model, self._tables.files, running=running
-        )
+        try:
+            judged = await asyncio.to_thread(
+                judge, change, archive, ground, self._model, self._tables.files, running=running
+            )
+        except Exception as problem:  # noqa: BLE001 - who may write to the topic must not end workers by it
+            text = f"the change could not be judged: {problem!r}"
+            return Judged(change, Checked(None, text, 1), "failed", text, "")
         return self._fitting(judged)
 
     def _fitting(self, judged: Judged) -> Judged:

@@ -19,6 +19,8 @@ from fraudstream.rules.compiler.terms import Constant, ListDecl, Term, every
 
 STEPS_MAX = 20_000
 """Comparisons of one proof; a rule that needs more counts as looser."""
+DEPTH_MAX = 150
+"""Conditions may use conditions; what is nested deeper counts as looser."""
 _OPPOSITE = {"<": ">=", ">=": "<", ">": "<=", "<=": ">", "is": "is not", "is not": "is"}
 
 
@@ -72,6 +74,9 @@ def _rule(a: DeclaredRule, b: DeclaredRule, proof: _Proof, *, decides: bool, sco
         a.typology != b.typology or _points(b) > _points(a) or bool(b.parts.bands) != bool(a.parts.bands)
     ):
         yield f"more points for `{b.typology}`"
+    if decides and a.limit is not None and a.limit != b.limit:
+        # Another limit counts anew: a rule that had reached the one before acts again.
+        yield "another limit" if b.limit is not None else "no limit any more"
     assert a.full is not None
     assert b.full is not None
     if not proof.implies(b.full.term, a.full.term):
@@ -133,6 +138,7 @@ class _Proof:
         self._side: dict[int, int] = {}
         self._ranges = ranges_of(b)
         self._steps = 0
+        self._depth = 0
 
     def implies(self, new: Term, old: Term) -> bool:
         """Return whether ``new`` (of the directory after) is provably true only where ``old`` is."""
@@ -147,8 +153,15 @@ class _Proof:
 
     def _implies(self, new: Term, new_holds: bool, old: Term, old_holds: bool) -> bool:
         self._steps += 1
-        if self._steps > STEPS_MAX:
+        if self._steps > STEPS_MAX or self._depth >= DEPTH_MAX:
             return False
+        self._depth += 1
+        try:
+            return self._step(new, new_holds, old, old_holds)
+        finally:
+            self._depth -= 1
+
+    def _step(self, new: Term, new_holds: bool, old: Term, old_holds: bool) -> bool:
         if new_holds and _is_definite(new):
             return self._implies(new.args[0], True, old, old_holds)
         if old_holds and _is_definite(old):
@@ -274,7 +287,7 @@ def _definitions(declared: Declared) -> Mapping[str, str]:
             found[slot.name] += declared.schema.hash
     for feature in declared.features.feature_set.features:
         for output in feature.outputs:
-            found[output.name] += feature.hash
+            found[output.name] = found.get(output.name, "") + feature.hash
     for name, shape in declared.reference.shapes.items():
         found[name] = found.get(name, "") + shape
     return found
