@@ -31,6 +31,7 @@ from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
+from fraudstream.stream import batches
 from fraudstream.stream.errors import RestartMe
 from fraudstream.stream.intake import Intake, Verdict, slice_of
 from fraudstream.stream.lease import Lease
@@ -38,8 +39,10 @@ from fraudstream.stream.lost_rights import as_not_permitted
 from fraudstream.stream.reconnect import pause_between_tries
 from fraudstream.stream.security import aiokafka_options
 from fraudstream.stream.settings import Settings
+from fraudstream.stream.wire.batches_out import DecisionRecords, Outgoing
 from fraudstream.stream.wire.types import Slice
 
+log = logging.getLogger(__name__)
 _FAUST_LOG = logging.getLogger("faust.slices")
 """Faust's services tell of every start and stop under their module's name; here they are Faust's."""
 
@@ -72,7 +75,7 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
     ),
     "faust.app.base:App": ("_new_transport", "_new_producer_transport"),
     "aiokafka.consumer.group_coordinator:GroupCoordinator": ("_send_req", "_do_heartbeat"),
-    "aiokafka:AIOKafkaProducer": ("create_batch", "send_batch"),
+    **batches.PRIVATE_NAMES,
     "aiokafka.client:AIOKafkaClient": ("_metadata_update",),
 }
 """``module:class`` -> names without a promise of stability."""
@@ -86,15 +89,8 @@ that gets room meanwhile would wait for it."""
 BATCH_BYTES = 512 * 1024
 """Size of a produced batch; below the broker's default limit of 1 MiB with room for one large record."""
 
-Header = tuple[str, bytes]
-
-
-class Outgoing(NamedTuple):
-    """One record to append."""
-
-    key: bytes | None
-    value: bytes | None
-    headers: list[Header] = []  # noqa: RUF012 - aiokafka wants a list; this one is never changed
+KERNEL_BATCH_RECORDS = 4
+"""Fewer records are appended one by one sooner than a kernel is called."""
 
 
 class Arrived(NamedTuple):
@@ -427,11 +423,24 @@ class SliceProducer(driver.Producer):  # type: ignore[misc]
     """Producer that appends whole batches to a given partition."""
 
     logger = _FAUST_LOG
+    _one_by_one = True
+    """Batches are not built by a kernel."""
 
     def _new_producer(self, transactional_id: str | None = None) -> Any:
         made = super()._new_producer(transactional_id)
         pause_between_tries(made.client)
         return made
+
+    async def on_start(self) -> None:
+        """Start, then see whether the producer takes batches that are built by a kernel."""
+        await super().on_start()
+        if (reason := batches.why_not_ready_batches(self._ensure_producer())) is not None:
+            self._fall_back(reason)
+        self._one_by_one = reason is not None
+
+    def _fall_back(self, reason: str) -> None:
+        log.warning("decisions are appended one by one, not in ready batches: %s", reason)
+        self.app.observer.fell_back("produce", reason)
 
     def _settings_auth(self) -> Mapping[str, Any]:
         return aiokafka_options(self.app.settings)
@@ -449,6 +458,8 @@ class SliceProducer(driver.Producer):  # type: ignore[misc]
         """
         producer = self._ensure_producer()
         sent: list[asyncio.Future[Any]] = []
+        if isinstance(records, DecisionRecords) and (ready := self._ready(records)):
+            return [await producer.send_batch(each, topic, partition=partition) for each in ready]
         batch = producer.create_batch()
         for key, value, headers in records:
             if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:
@@ -460,6 +471,18 @@ class SliceProducer(driver.Producer):  # type: ignore[misc]
             batch.close()
             sent.append(await producer.send_batch(batch, topic, partition=partition))
         return sent
+
+    def _ready(self, records: DecisionRecords) -> list[batches.ReadyBatch]:
+        """Return the batches of records, none: they are appended one by one."""
+        if self._one_by_one or len(records) < KERNEL_BATCH_RECORDS:
+            return []
+        try:
+            return batches.ready_batches(records, BATCH_BYTES)
+        except Exception:
+            log.exception("a batch of decisions could not be built")
+            self._one_by_one = True
+            self._fall_back("failed")
+            return []
 
 
 class SliceTransport(driver.Transport):  # type: ignore[misc]
