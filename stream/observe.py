@@ -137,6 +137,11 @@ class Observer:
             self._collected[table] = None
             self._counts[m.REFERENCE_BAD_RECORDS, (table,)] += records
 
+    def table_refused(self, table: str) -> None:
+        """Count a delivery of a reference table that could not be used."""
+        self._collected[table] = None
+        self._counts[m.REFERENCE_REFUSED, (table,)] += 1
+
     def fell_back(self, part: str, reason: str) -> None:
         """Count that the wire left its fast way; safe in the consumer's thread."""
         self._fallbacks.append((part, reason))

@@ -31,10 +31,11 @@ from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
-from fraudstream.stream import batches
+from fraudstream.stream import batches, messages
 from fraudstream.stream.errors import RestartMe
 from fraudstream.stream.intake import Intake, Verdict, slice_of
 from fraudstream.stream.lease import Lease
+from fraudstream.stream.logs import tell
 from fraudstream.stream.lost_rights import as_not_permitted
 from fraudstream.stream.reconnect import pause_between_tries
 from fraudstream.stream.security import aiokafka_options
@@ -42,7 +43,6 @@ from fraudstream.stream.settings import Settings
 from fraudstream.stream.wire.batches_out import DecisionRecords, Outgoing
 from fraudstream.stream.wire.types import Slice
 
-log = logging.getLogger(__name__)
 _FAUST_LOG = logging.getLogger("faust.slices")
 """Faust's services tell of every start and stop under their module's name; here they are Faust's."""
 
@@ -438,8 +438,8 @@ class SliceProducer(driver.Producer):  # type: ignore[misc]
             self._fall_back(reason)
         self._one_by_one = reason is not None
 
-    def _fall_back(self, reason: str) -> None:
-        log.warning("decisions are appended one by one, not in ready batches: %s", reason)
+    def _fall_back(self, reason: str, problem: BaseException | None = None) -> None:
+        tell(messages.WIRE_FALLBACK, error=problem, part="produce", reason=reason)
         self.app.observer.fell_back("produce", reason)
 
     def _settings_auth(self) -> Mapping[str, Any]:
@@ -478,10 +478,9 @@ class SliceProducer(driver.Producer):  # type: ignore[misc]
             return []
         try:
             return batches.ready_batches(records, BATCH_BYTES)
-        except Exception:
-            log.exception("a batch of decisions could not be built")
+        except Exception as problem:  # noqa: BLE001 - whatever it is, the records can still go one by one
             self._one_by_one = True
-            self._fall_back("failed")
+            self._fall_back("failed", problem)
             return []
 
 
