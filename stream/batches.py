@@ -81,7 +81,7 @@ def why_not_ready_batches(producer: Any) -> str | None:
         own = producer.create_batch()
         if producer._message_accumulator._compression_type:  # noqa: SLF001
             return "compressed"
-        records = _probe()
+        records = probe()
         (body,) = records.bodies(1 << 16, 1_700_000_000_000)
         for key, value, headers in records:
             own.append(timestamp=body.time_ms, key=key, value=value, headers=headers)
@@ -95,7 +95,8 @@ def why_not_ready_batches(producer: Any) -> str | None:
         return "differs"
 
 
-def _probe() -> DecisionRecords:
+def probe() -> DecisionRecords:
+    """Return made-up decisions with null and empty keys."""
     keys = [b"k", None, b""]
     values = [b'{"v":%d}' % number for number in range(3)]
     part = Slice.from_records(3, values, keys, [7, 70, 2**40], [0, 0, 0])

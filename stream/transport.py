@@ -31,8 +31,9 @@ from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
-from fraudstream.stream import batches, messages
+from fraudstream.stream import batches, fetching, messages
 from fraudstream.stream.errors import RestartMe
+from fraudstream.stream.fetching import Fetching, is_slice
 from fraudstream.stream.intake import Intake, Verdict, slice_of
 from fraudstream.stream.lease import Lease
 from fraudstream.stream.logs import tell
@@ -76,6 +77,7 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
     "faust.app.base:App": ("_new_transport", "_new_producer_transport"),
     "aiokafka.consumer.group_coordinator:GroupCoordinator": ("_send_req", "_do_heartbeat"),
     **batches.PRIVATE_NAMES,
+    **fetching.PRIVATE_NAMES,
     "aiokafka.client:AIOKafkaClient": ("_metadata_update",),
 }
 """``module:class`` -> names without a promise of stability."""
@@ -138,16 +140,18 @@ class SliceSchema(faust.Schema):  # type: ignore[misc]
 
 
 class LeasedConsumer(aiokafka.AIOKafkaConsumer):  # type: ignore[misc]
-    """Consumer that notes when the group coordinator answered well."""
+    """Consumer that notes when the group coordinator answered well, and hands over slices."""
 
-    def __init__(self, *args: Any, lease: Lease, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, lease: Lease, fetching: Fetching, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._lease = lease
+        self._fetching = fetching
         pause_between_tries(self._client)
 
     async def start(self) -> None:
         """Start, then listen to the coordinator's answers."""
         await super().start()
+        self._fetching.install(self)
         coordinator = self._coordinator
         send = coordinator._send_req  # noqa: SLF001
         lease = self._lease
@@ -168,13 +172,16 @@ class SliceConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     """Creates the consumer with the isolation, sizes and lease that the worker needs."""
 
     logger = _FAUST_LOG
+    fetching: Fetching
 
     def _create_worker_consumer(self, transport: Any) -> LeasedConsumer:
         del transport
+        self.fetching = Fetching(self.app.settings.topics.input, self._fell_back)
         conf = self.app.conf
         settings: Settings = self.app.settings
         return LeasedConsumer(
             lease=self.app.lease,
+            fetching=self.fetching,
             client_id=f"{settings.app_id}-worker",
             group_id=conf.id,
             group_instance_id=settings.group_instance_id or None,
@@ -197,6 +204,10 @@ class SliceConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             connections_max_idle_ms=conf.consumer_connections_max_idle_ms,
             **aiokafka_options(settings),
         )
+
+    def _fell_back(self, reason: str) -> None:
+        tell(messages.WIRE_FALLBACK, part="fetch", reason=reason)
+        self.app.observer.fell_back("fetch", reason)
 
     async def move(self, tp: TP, offset: int) -> None:
         """Set the position of a partition, in the consumer's own thread."""
@@ -305,10 +316,12 @@ class SliceConsumer(driver.Consumer):  # type: ignore[misc]
                 intake.moved = True
 
     async def _accept(self, tp: TP, intake: Intake, records: Sequence[Any]) -> Arrived | None:
-        verdict, position = intake.judge(records), intake.position
+        begin_s = time.perf_counter()
+        fetched: Slice = records[0] if is_slice(records) else slice_of(tp.partition, records)
+        verdict, position = intake.judge(fetched), intake.position
         if verdict is Verdict.STALE:
             return None
-        first = records[0].offset
+        first = int(fetched.offset[0])
         if verdict is Verdict.BACK:
             self._owner.failed(
                 RestartMe(
@@ -322,10 +335,13 @@ class SliceConsumer(driver.Consumer):  # type: ignore[misc]
             if not await self._is_hole(tp, intake, position, first):
                 return None
         self._owner.passed("after_fetch")
-        begin_s = time.perf_counter()
-        arrived = Arrived(intake, *intake.take(records))
-        self.app.observer.timed("take", time.perf_counter() - begin_s)
-        return arrived
+        begin, end = intake.take(fetched)
+        took_s = self._thread.fetching.took_s
+        while took_s:
+            self.app.observer.timed("take", took_s.popleft())
+        if not is_slice(records):
+            self.app.observer.timed("take", time.perf_counter() - begin_s)
+        return Arrived(intake, begin, end, fetched)
 
     async def _hole(self, tp: TP, intake: Intake) -> Arrived | None:
         """Return an empty slice where the log ends in a hole, such as the marker of a transaction."""
