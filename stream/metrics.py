@@ -301,6 +301,14 @@ REFERENCE_BAD_RECORDS = Metric(
     (TABLE,),
     sparse=True,
 )
+REFERENCE_REFUSED = Metric(
+    "reference_refused_total",
+    Kind.COUNTER,
+    "refusals",
+    "Deliveries of a reference table, files or readings of its topic, that could not be used.",
+    "Not zero: the content before stays and grows old; the log has what was wrong.",
+    (TABLE,),
+)
 METRICS = (
     DECISIONS,
     DECISION_LATENCY,
@@ -327,6 +335,7 @@ METRICS = (
     REFERENCE_BYTES,
     REFERENCE_JOINS,
     REFERENCE_BAD_RECORDS,
+    REFERENCE_REFUSED,
 )
 """All of them, in the order of the reference page."""
 

@@ -134,6 +134,11 @@ class Observer:
             self._collected[table] = None
             self._counts[m.REFERENCE_BAD_RECORDS, (table,)] += records
 
+    def table_refused(self, table: str) -> None:
+        """Count a delivery of a reference table that could not be used."""
+        self._collected[table] = None
+        self._counts[m.REFERENCE_REFUSED, (table,)] += 1
+
     def publish(self, partitions: Iterable[Watched], bundles: Iterable[Bundle]) -> None:
         """Put everything counted since the last time into the metrics."""
         in_force = {bundle.hash: bundle for bundle in bundles}

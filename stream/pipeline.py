@@ -31,7 +31,7 @@ from fraudstream.stream.counts import Counts, count_slice
 from fraudstream.stream.decide import Decided, compile_plan, decide, row_mask
 from fraudstream.stream.enrichment.kernel_warm import warm as warm_enrichment
 from fraudstream.stream.enrichment.store import Enrichment
-from fraudstream.stream.evidence import Evidence
+from fraudstream.stream.evidence import Evidence, Hide, mask
 from fraudstream.stream.outcome import Decision, Flag, Outcome, Versions
 from fraudstream.stream.reading import Decoded
 from fraudstream.stream.sample import sample_slice
@@ -121,6 +121,8 @@ class Pipeline:
         self.store = WindowStore(bundle.features, bundle.schema) if store is None else store
         self.on_step: Callable[[str], object] | None = None
         """Told the name of each step when it is done: whoever holds a clock may measure."""
+        self.hide: Hide = mask
+        """What alerts show of a personal value."""
         self._every_feature = True
         self._tables = compile_schema(bundle.schema)
         self.enrichment = Enrichment(bundle, model, hash_key) if enrichment is None else enrichment
@@ -138,7 +140,7 @@ class Pipeline:
         self._choose_features()
         self._plan = compile_plan(bundle)
         self._program = bundle.program.bind(self.hash_key)
-        self._evidence = Evidence(bundle)
+        self._evidence = Evidence(bundle, lambda value: self.hide(value))  # noqa: PLW0108 - set later
         self._decimals = DECIMALS[bundle.schema.base_currency]
 
     def compute_what_is_read(self) -> None:

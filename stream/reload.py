@@ -8,18 +8,17 @@ schema or other time settings need a restart, since the state has to be built ag
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from fraudstream.models.linear import LinearModel
+from fraudstream.stream import messages
 from fraudstream.stream.directory import Stamp, check_directory, stamp
+from fraudstream.stream.logs import tell
 from fraudstream.stream.partition import Partition
 from fraudstream.stream.pipeline import needs_rebuild
 from fraudstream.stream.reference_keeper import ReferenceKeeper
 from fraudstream.stream.services import Services
-
-log = logging.getLogger(__name__)
 
 SETTLE_S = 0.15
 """Between two looks after a change: longer than an editor needs between two files of one save."""
@@ -67,11 +66,11 @@ class Reloader:
         services, catalogue = self._services, self._services.catalogue
         checked = await asyncio.to_thread(check_directory, self._path, self._model, self._keeper.files)
         if checked.bundle is None:
-            log.error(
-                "%s was changed and is refused, %d errors; the rules before stay in force:\n%s",
-                self._path,
-                checked.errors,
-                checked.problem,
+            tell(
+                messages.RULES_REFUSED,
+                rules_dir=self._path,
+                errors=checked.errors,
+                problem=checked.problem,
             )
             return "invalid", checked.problem
         bundle = checked.bundle
@@ -86,26 +85,18 @@ class Reloader:
                     f"{self._path} has another {other}, which needs a restart: the state has to be built "
                     "again from the input; the rules before stay in force"
                 )
-                log.error("%s", problem)
+                tell(messages.RULES_NEED_RESTART, problem=problem)
                 return "needs_restart", problem
         catalogue.add_bundle(bundle)
         if problems := await self._keeper.adopt(bundle, checked.tables):
             problem = "\n".join(problems.values())
-            log.error(
-                "%s was changed and is refused, %d reference tables have no content; the rules before stay "
-                "in force:\n%s",
-                self._path,
-                len(problems),
-                problem,
-            )
+            tell(messages.RULES_LACK_TABLES, rules_dir=self._path, tables=len(problems), problem=problem)
             return "invalid", problem
         partitions = list(self._partitions())
         for partition in partitions:
             partition.retarget()
         await asyncio.gather(*(partition.switched.wait() for partition in partitions))
-        log.info(
-            "%s was changed: `%s` is journaled on %d partitions", self._path, bundle.hash, len(partitions)
-        )
+        tell(messages.RULES_APPLIED, rules_dir=self._path, bundle=bundle.hash, partitions=len(partitions))
         return "applied", ""
 
     def _running(self) -> str | None:

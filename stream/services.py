@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fraudstream.stream.control import Catalogue, Target
+from fraudstream.stream.evidence import Hide
 from fraudstream.stream.failpoints import Failpoints
 from fraudstream.stream.journaling import Appender
 from fraudstream.stream.lease import Lease
@@ -26,6 +27,8 @@ class Services:
     lease: Lease
     failpoints: Failpoints
     observer: Observer
+    hide: Hide
+    """What alerts show of a personal value."""
     target: Target
     """What the operator wants in force; the reloader changes it."""
     commit: Callable[[], Any]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 import socket
@@ -15,6 +14,7 @@ from typing import Any
 from aiokafka.errors import KafkaError
 
 from fraudstream.models.linear import LinearModel, ModelError
+from fraudstream.stream import messages
 from fraudstream.stream.app import WorkerApp
 from fraudstream.stream.control import Catalogue, Target
 from fraudstream.stream.core import CORE
@@ -25,9 +25,11 @@ from fraudstream.stream.facts import read_facts
 from fraudstream.stream.health import HealthServer
 from fraudstream.stream.journal import read_journal
 from fraudstream.stream.logreader import LogReader
+from fraudstream.stream.logs import sweep, tell
 from fraudstream.stream.lost_rights import as_not_permitted
 from fraudstream.stream.opening import FAR
 from fraudstream.stream.pipeline import Pipeline
+from fraudstream.stream.pseudonyms import hide_by
 from fraudstream.stream.recovery import Facts
 from fraudstream.stream.reference_keeper import ReferenceKeeper
 from fraudstream.stream.reload import Reloader
@@ -36,8 +38,6 @@ from fraudstream.stream.security import is_open
 from fraudstream.stream.services import Services
 from fraudstream.stream.shipped import shipped_model
 from fraudstream.stream.status import Status
-
-log = logging.getLogger(__name__)
 
 BROKER_FRESH_S = 3.0
 """A heartbeat answered this recently means that the broker was seen."""
@@ -102,6 +102,14 @@ class Worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, owner.ended.set)
+        tell(
+            messages.STARTS,
+            version=version("fraudstream"),
+            app=self._settings.app_id,
+            broker=self._settings.broker,
+            core=CORE,
+            rules_dir=self._settings.rules_dir,
+        )
         await self._server.start()
         try:
             await self._prepare()
@@ -130,9 +138,10 @@ class Worker:
         appender = _Appender(app)
         catalogue = Catalogue(settings.topics.control, appender, self._reader, self._timeout_s)
         if is_open(settings):
-            log.warning(
-                "the connection to %s is not encrypted; set FRAUDSTREAM_SECURITY_PROTOCOL", settings.broker
-            )
+            tell(messages.NOT_ENCRYPTED, broker=settings.broker)
+        hide = hide_by(settings)
+        if not settings.pseudonym_key_file:
+            tell(messages.NO_PSEUDONYMS)
         facts = await asyncio.to_thread(read_facts, settings)
         await self._reader.start()
         model = _load_model(catalogue, settings.model_path)
@@ -140,8 +149,11 @@ class Worker:
         files = TableFiles(settings.rules_dir)
         checked = await asyncio.to_thread(check_directory, settings.rules_dir, model, files)
         if checked.bundle is None:
-            log.error(
-                "%s cannot be used, %d errors:\n%s", settings.rules_dir, checked.errors, checked.problem
+            tell(
+                messages.RULES_UNUSABLE,
+                rules_dir=settings.rules_dir,
+                errors=checked.errors,
+                problem=checked.problem,
             )
             app.observer.refuse("invalid", checked.problem)
         else:
@@ -156,6 +168,7 @@ class Worker:
             lease=app.lease,
             failpoints=app.failpoints,
             observer=app.observer,
+            hide=hide,
             target=Target(
                 bundle=None if checked.bundle is None else checked.bundle.hash,
                 models=NO_MODEL if model is None else model.version,
@@ -207,7 +220,7 @@ class Worker:
     async def _stop_partitions(self) -> None:
         owner = self._app.owner
         if owner.problem is None:
-            log.info("stopping: draining %d partitions", len(owner.partitions))
+            tell(messages.DRAINS, partitions=len(owner.partitions))
             await owner.drain()
         if owner.problem is not None:
             await owner.kill()
@@ -227,6 +240,7 @@ class Worker:
             bundles = [bundle for name in running if (bundle := services.catalogue.known(name)) is not None]
             app.observer.publish(partitions, bundles)
             self._status.sample(partitions, bundles)
+            sweep()
             if app.crashed:
                 app.owner.failed(app.crash_reason or RestartMe("the consumer or the producer ended"))
             await asyncio.sleep(1.0)

@@ -80,7 +80,10 @@ def values(  # type: ignore[no-untyped-def]
                 old_right = m[folded]
             while old_right > 0 and in_window(m, p, q, folded, old_right - 1, bound, watermark):
                 old_right -= 1
-                item = m[folded + 2 + 2 * old_right]
+            # Counted anew for each window: a value of a pane may be among the kept events of the wider one.
+            old = np.int64(0)
+            for i in range(old_right, m[folded]):
+                item = m[folded + 2 + 2 * i]
                 if not is_among(m, known, length, stride, item):
                     old += 1
                     if item == current:

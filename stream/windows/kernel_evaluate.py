@@ -86,7 +86,22 @@ def evaluate(m, p, q, kind, header, watermark, event, value, state):  # type: ig
         if kind_class == at.CLASS_BANK:
             bank(m, p, q, a, base, capacity, head, panes, pane_head, borders, event, value, state)
         elif kind_class == at.CLASS_EVENTS:
-            events(m, p, q, a, base, capacity, head, panes, pane_head, borders, event, value, state)
+            events(
+                m,
+                p,
+                q,
+                a,
+                base,
+                capacity,
+                head,
+                panes,
+                pane_head,
+                watermark,
+                borders,
+                event,
+                value,
+                state,
+            )
         elif kind_class == at.CLASS_VALUES:
             values(
                 m,
