@@ -79,7 +79,7 @@ STEP = Label("step", STEPS)
 CODE = Label("code", REJECTION_CODES)
 FLAG = Label("flag", FLAG_NAMES)
 CAUSE = Label("cause", MISSING_CAUSES)
-OUTCOME = Label("outcome", ("true", "unknown", "excepted"))
+OUTCOME = Label("outcome", ("true", "unknown", "excepted", "limited"))
 RESULT = Label("result", RELOAD_RESULTS)
 PARTITION = Label("partition", source="partitions assigned to this worker")
 RULE = Label("rule", source="rules of the bundle in force")
@@ -145,7 +145,7 @@ RULE_OUTCOMES = Metric(
     Kind.COUNTER,
     "transactions",
     "Transactions for which a rule matched (`true`), lacked values to be answered (`unknown`), or would have "
-    "matched without its exceptions (`excepted`).",
+    "matched without its exceptions (`excepted`), or blocked without its limit (`limited`).",
     "Mostly `unknown`: the feed does not fill a field that the rule reads. Suddenly `true`: ask its owner.",
     (RULE, OUTCOME),
 )
@@ -156,6 +156,15 @@ RULE_EVALUATIONS = Metric(
     "Transactions of a rule's event types within its time of effect.",
     "Zero: the rule's `on` or its dates never apply.",
     (RULE,),
+)
+RULE_LIMITED = Metric(
+    "rule_limited",
+    Kind.GAUGE,
+    "partitions",
+    "Partitions on which a rule with `limits` blocked more than it may and only alerts now.",
+    "Not zero: look at what the rule matched; correct it, or raise `limits.reset` to let it block again.",
+    (RULE,),
+    sparse=True,
 )
 BUNDLE_INFO = Metric(
     "bundle_info",
@@ -316,6 +325,7 @@ METRICS = (
     INPUT_LAG,
     DEAD_LETTERS,
     RULE_OUTCOMES,
+    RULE_LIMITED,
     RULE_EVALUATIONS,
     BUNDLE_INFO,
     RELOADS,

@@ -16,6 +16,7 @@ from fraudstream.stream.windows.kernel_distinct import values
 from fraudstream.stream.windows.kernel_panes import end_of, pane_at, place_of
 from fraudstream.stream.windows.kernel_positions import events
 from fraudstream.stream.windows.kernel_segments import first_after
+from fraudstream.stream.windows.kernel_sequence import sequences
 from fraudstream.stream.windows.kernel_summary import extend_summary
 
 _LOW32 = np.int64(0xFFFFFFFF)
@@ -120,6 +121,8 @@ def evaluate(m, p, q, kind, header, watermark, event, value, state):  # type: ig
                 value,
                 state,
             )
+        elif kind_class == at.CLASS_SEQUENCE:
+            sequences(m, p, q, a, base, capacity, head, borders, event, value, state)
         else:
             averages(m, p, q, a, base, capacity, lo, head, event, value, state)
     return reaches

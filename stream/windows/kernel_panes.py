@@ -309,8 +309,8 @@ def add_to_pane(m, p, q, panes, place, column, capacity, i, time):  # type: igno
         a = p[q + at.K_ACCS] + number * at.ACC
         kind_class, flags = p[a + at.A_CLASS], column + p[a + at.A_FLAG] * capacity
         items, row = column + p[a + at.A_COLUMN] * capacity, prefix + p[a + at.A_PREFIX]
-        if kind_class == at.CLASS_AVERAGE:
-            continue  # frozen events carry it
+        if kind_class == at.CLASS_AVERAGE or kind_class == at.CLASS_SEQUENCE:
+            continue  # frozen events carry it; a sequence reads kept events only
         if kind_class == at.CLASS_BANK:
             width = p[a + at.A_WIDTH]
             start_bank(m, sums, p[a + at.A_MODE])

@@ -60,6 +60,8 @@ def extend_summary(m, p, q, base, capacity, valid, blocks):  # type: ignore[no-u
             items = column + p[a + at.A_COLUMN] * capacity
             extend_bank(m, p, q, a, flags, items, row, levels, capacity >> at.BLOCK_SHIFT, valid, blocks)
             continue
+        if p[a + at.A_CLASS] == at.CLASS_SEQUENCE:
+            continue
         if p[a + at.A_CLASS] == at.CLASS_AVERAGE:
             extend_averages(m, p, a, column, capacity, row, width, valid, blocks)
             continue

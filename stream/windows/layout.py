@@ -237,6 +237,7 @@ CLASS_EVENTS = 0  # first, last, since_*
 CLASS_BANK = 1  # count, sum, mean, std, min, max
 CLASS_VALUES = 2  # distinct
 CLASS_AVERAGE = 3  # ewma
+CLASS_SEQUENCE = 4  # sequence: reads the flags and prefix sums of accumulators of events
 LANES = 8
 LANES_FEW = 4
 BANK_WORDS = 6 * LANES  # count, sum, squares high and low, minimum, maximum
@@ -256,8 +257,11 @@ F_SCALE = 4  # binary64 bits of 10 ** decimals for fixed point, 0: integers stay
 F_MAX = 5  # distinct: cap
 F_PAYLOAD = 6  # list of (column or -1 for the time, output column, number among the accumulator's payloads)
 F_PAYLOAD_COUNT = 7
+# of a sequence: payloads are its steps, FLAG_PLACE words each; F_UNLESS: one more such place, -1: none
+F_UNLESS = 5
 FEATURE = 8
 PAYLOAD = 3
+FLAG_PLACE = 3  # flag word, bit, offset of its counts in a prefix row
 # of a bank: one word, aggregate | lane | include | min_count | column of the feature matrix
 W_AGG_BITS = 15
 W_LANE = 4
@@ -279,3 +283,4 @@ AGG_LAST = 8
 AGG_SINCE_FIRST = 9
 AGG_SINCE_LAST = 10
 AGG_EWMA = 11
+AGG_SEQUENCE = 12

@@ -187,6 +187,7 @@ def paned_runs(draw: st.DrawFn) -> Run:
     for item in draw(declarations()):
         length = choose.choice((6 * HOUR, DAY, 2 * DAY, 7 * DAY, 30 * DAY))
         pane = choose.choice((HOUR, HOUR, 6 * HOUR, DAY, 15 * MINUTE, 90_000, 0))
+        pane = 0 if item.agg is Agg.SEQUENCE else pane
         paned = item.window_ms is not None and pane <= length
         declared.append(replace(item, window_ms=length, resolution_ms=pane) if paned else item)
     features = feature_set(declared, time)

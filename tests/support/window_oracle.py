@@ -239,6 +239,8 @@ class Oracle:
         settled: int,
     ) -> tuple[Any, ...] | None:
         as_of, begin = current.time, _begin(item, current.time)
+        if item.agg is Agg.SEQUENCE:
+            return (int(_in_order(item, history, current, begin)),)
         # 1., 2. as_of - w < t <= as_of, in (time, log) order, the current event last.
         chosen = [
             one
@@ -329,6 +331,23 @@ class Oracle:
 
 def _scaled(number: int, scale: float | None) -> int | float:
     return number if scale is None else float(number) / scale
+
+
+def _in_order(item: Feature, history: _History, current: _Kept, begin: int) -> bool:
+    """One timestamp for each step: when the latest run up to it began. `unless` clears them."""
+    began: list[int | None] = [None] * len(item.steps)
+    for one in history.kept:
+        if one.time > current.time:
+            break
+        if item.unless is not None and one.event.filters[item.unless]:
+            began = [None] * len(item.steps)
+        for step in reversed(range(len(item.steps))):
+            if one.event.filters[item.steps[step]]:
+                before = one.time if step == 0 else began[step - 1]
+                began[step] = before if before is not None else began[step]
+    if item.unless is not None and current.event.filters[item.unless]:
+        return False
+    return began[-1] is not None and began[-1] > begin
 
 
 def _begin(item: Feature, as_of: int) -> int:

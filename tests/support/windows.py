@@ -55,6 +55,8 @@ SCHEMA = _schema()
 
 def _output(item: Agg, of: Field | None) -> tuple[Type, str]:
     """Return type and representation of a feature over a field."""
+    if item is Agg.SEQUENCE:
+        return Type.BOOL, "i"
     if item in (Agg.COUNT, Agg.DISTINCT):
         return Type.INTEGER, "i"
     if item in (Agg.SINCE_FIRST, Agg.SINCE_LAST):
