@@ -174,6 +174,28 @@ def test_label_is_the_contract_s_json() -> None:
     assert json.loads(label.encode("3:17"))["src"] == "3:17"
 
 
+def test_payments_carry_the_day_of_the_holders_last_doing_as_of_last_night() -> None:
+    """What an earlier day's own events of the account say, and never the day itself; sleepers wake once."""
+    last: dict[str, dict[int, None]] = defaultdict(dict)
+    compared = woken = 0
+    for chunk in generate(30_000, 17):
+        for value, time in zip(chunk.values, chunk.times_ms.tolist(), strict=True):
+            event = json.loads(value)
+            account, today = event["account_id"], (time + 8 * 3_600_000) // 86_400_000
+            out = event["event_type"] == "payment" and event["direction"] == "out"
+            assert ("last_active" in event) == out
+            if out:
+                said = int(np.datetime64(event["last_active"], "D").astype("i8"))
+                before = [day for day in last[account] if day < today]
+                assert said == max(before) if before else said < today
+                compared += bool(before)
+                woken += today - said > 180
+            if event.get("direction") != "in" and event["event_type"] != "outcome":
+                last[account][today] = None
+    assert compared > 3_000
+    assert woken > 3
+
+
 def test_ids_of_fraud_look_like_all_others() -> None:
     """No shape of a value tells fraud from ordinary life: every id of fraud has a common pattern."""
     ordinary: dict[str, set[tuple[int, str]]] = defaultdict(set)
