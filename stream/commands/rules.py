@@ -21,6 +21,7 @@ from fraudstream.rules.compiler.formatter import FormatError, format_text
 from fraudstream.rules.compiler.jsonschema import document_schema, json_schema
 from fraudstream.rules.compiler.source import Diagnostic, Span, render_all
 from fraudstream.rules.compiler.vocabulary import DOCUMENTS
+from fraudstream.stream.commands import backtest
 from fraudstream.stream.commands.findings import FORMATS
 from fraudstream.stream.enrichment.directory import TableFiles
 from fraudstream.stream.errors import BadUse, Exit, NothingToCheck
@@ -36,7 +37,8 @@ _EXAMPLES = """examples:
   fraudstream rules test rules/ --junit tests.xml
   fraudstream rules fmt rules/ --check
   fraudstream rules explain card.testing.small_auths
-  fraudstream rules diff main/rules rules
+  fraudstream rules diff main/rules rules --on log.jsonl
+  fraudstream rules backtest rules/ --input log.jsonl --labels labels.jsonl --base main/rules --html a.html
   fraudstream rules schema > fraudstream.schema.json"""
 
 
@@ -84,6 +86,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     changes.add_argument("before", type=Path, metavar="A", help="rules directory as it was")
     changes.add_argument("after", type=Path, metavar="B", help="rules directory as it is")
     changes.add_argument("--text", action="store_true", help="the changed lines too")
+    backtest.add_log_arguments(changes, "--on", required=False)
+    changes.add_argument("--labels", type=Path, metavar="F", help="with --on: labels of the log")
+    backtest.add_arguments(action("backtest", backtest.run, backtest.HELP))
     schema = action("schema", _schema, "print the JSON Schema of the files, for editors")
     schema.add_argument("--kind", choices=sorted(DOCUMENTS), help="of one kind of file only")
 
@@ -306,7 +311,7 @@ def _diff(args: argparse.Namespace) -> int:
         return Exit.FINDINGS
     lines = semantic(before.compiled, after.compiled)
     print("\n".join(lines or ["nothing changed in what the rules mean"]))
-    return Exit.OK
+    return Exit.OK if args.input is None else backtest.behaviour(args)
 
 
 def _schema(args: argparse.Namespace) -> int:

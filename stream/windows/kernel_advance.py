@@ -28,6 +28,9 @@ _AHEAD, _AHEAD_HEADER, _AHEAD_EVENTS = 24, 16, 8
 SWEEP_PER_ROW = 2  # keys looked at for eviction per row and kind
 DONE, GROW, EXHAUSTED = 0, 1, 2
 _SKIPPED = np.uint16(1 | 4)  # Flag.DUPLICATE, Flag.LATE
+HELD = 1 << 15
+"""Beside the flags of a row: its features are wanted, it does not enter (simulations)."""
+_HELD = np.uint16(HELD)
 
 
 @njit(cache=True, nogil=True)
@@ -241,6 +244,8 @@ def advance(  # type: ignore[no-untyped-def]
             )
             if clamped or reaches:
                 approximate[row] = 1
+            if flags[row] & _HELD:
+                continue
             if header < 0:
                 header = add_key(m, kind, low[row], high[row])
             if header < 0 or not insert(m, p, q, header, watermarks[row], event):
