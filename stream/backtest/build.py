@@ -22,7 +22,7 @@ from fraudstream.stream.backtest.writer import RowWriter
 from fraudstream.stream.core import CORE
 from fraudstream.stream.enrichment.store import Enrichment
 from fraudstream.stream.envelope import Record
-from fraudstream.stream.errors import BadUse, CannotCheck, NothingToCheck
+from fraudstream.stream.errors import BadUse, NothingToCheck
 from fraudstream.stream.pipeline import Pipeline
 from fraudstream.stream.progress import Progress
 from fraudstream.stream.recorded import RecordedLog, refuse_partial_counts
@@ -83,6 +83,15 @@ def made_of(source: Source, candidate: Candidate, *, simulated: bool) -> dict[st
     }
 
 
+def fingerprint_of(source: Source, candidate: Candidate, *, simulated: bool = False) -> str:
+    """Return the name of a log's feature log; its directory has the first sixteen digits."""
+    return _fingerprint(made_of(source, candidate, simulated=simulated))
+
+
+def _fingerprint(parts: dict[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(parts)).hexdigest()
+
+
 def feature_log(root: Path, source: Source, candidate: Candidate, *, simulated: bool = False) -> Path:
     """Return the directory of a log's feature log; it is made if it is not there.
 
@@ -97,7 +106,7 @@ def feature_log(root: Path, source: Source, candidate: Candidate, *, simulated: 
         Refusal: features that see only a share of a log with several partitions.
     """
     parts = made_of(source, candidate, simulated=simulated)
-    fingerprint = hashlib.sha256(canonical_json(parts)).hexdigest()
+    fingerprint = _fingerprint(parts)
     directory = root / fingerprint[:16]
     if (directory / at.MANIFEST).is_file() and Manifest.read(directory).fingerprint == fingerprint:
         return directory
@@ -191,14 +200,3 @@ def _by_partition(batch: list[Record]) -> Iterator[tuple[int, list[Record]]]:
     for record in batch:
         parts.setdefault(record.partition, []).append(record)
     yield from parts.items()
-
-
-def opened_log(directory: Path) -> Manifest:
-    """Return the manifest of a feature log that was named by its directory.
-
-    Raises:
-        CannotCheck: it is none.
-    """
-    if not directory.is_dir():
-        raise CannotCheck(f"{directory} is no directory; `rules backtest --input F --store DIR` makes one")
-    return Manifest.read(directory)

@@ -78,9 +78,9 @@ def run(args: argparse.Namespace) -> int:
         raise BadUse("`--rules` and `--model` cannot be given with `--journal`, which names the versions")
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(RecordedLog.open(args.input, args.format, keep=args.journal is not None))
-        versions: _Journaled | _Fixed
+        versions: Journaled | Fixed
         if args.journal is not None:
-            versions = _Journaled(args.journal, args.control)
+            versions = Journaled(args.journal, args.control)
         else:
             fixed = _compile(args.rules or default_rules(), args.model)
             if fixed is None:
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _replay(
-    log: RecordedLog, versions: _Journaled | _Fixed, output: BinaryIO, rows: FeatureRows | None, size: int
+    log: RecordedLog, versions: Journaled | Fixed, output: BinaryIO, rows: FeatureRows | None, size: int
 ) -> None:
     partitions: dict[int, PartitionReplay] = {}
     records = log.records()
@@ -136,7 +136,7 @@ def _by_partition(batch: list[Record]) -> dict[int, list[Record]]:
     return parts
 
 
-class _Fixed:
+class Fixed:
     """One bundle and one model for all offsets and partitions."""
 
     def __init__(self, bundle: Bundle, model: LinearModel | None, tables: Mapping[str, TableVersion]) -> None:
@@ -160,7 +160,7 @@ class _Fixed:
         return self._tables[version]
 
 
-class _Journaled:
+class Journaled:
     """Versions from an exported journal, their content from an exported control topic."""
 
     def __init__(self, journal: Path, control: Path) -> None:
@@ -225,7 +225,7 @@ def _envelopes(path: Path) -> Iterator[Record]:
             raise CannotCheck(str(problem)) from None
 
 
-def _compile(directory: Path, model: str | None) -> _Fixed | None:
+def _compile(directory: Path, model: str | None) -> Fixed | None:
     files = read_rules(directory)
     compiled = compile_sources(files)
     if compiled.bundle is None:
@@ -237,7 +237,7 @@ def _compile(directory: Path, model: str | None) -> _Fixed | None:
         print("\n".join(loaded.problems.values()), file=sys.stderr)
         return None
     tables = {name: version_from(content)[0] for name, content in loaded.contents.items()}
-    return _Fixed(compiled.bundle, chosen, tables)
+    return Fixed(compiled.bundle, chosen, tables)
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from fraudstream.rules.compiler.formatter import FormatError, format_text
 from fraudstream.rules.compiler.jsonschema import document_schema, json_schema
 from fraudstream.rules.compiler.source import Diagnostic, Span, render_all
 from fraudstream.rules.compiler.vocabulary import DOCUMENTS
-from fraudstream.stream.commands import backtest
+from fraudstream.stream.commands import backtest, why
 from fraudstream.stream.commands.findings import FORMATS
 from fraudstream.stream.enrichment.directory import TableFiles
 from fraudstream.stream.errors import BadUse, Exit, NothingToCheck
@@ -39,6 +39,7 @@ _EXAMPLES = """examples:
   fraudstream rules explain card.testing.small_auths
   fraudstream rules diff main/rules rules --on log.jsonl
   fraudstream rules backtest rules/ --input log.jsonl --labels labels.jsonl --base main/rules --html a.html
+  fraudstream rules why 0:18231 --input log.jsonl
   fraudstream rules schema > fraudstream.schema.json"""
 
 
@@ -89,6 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     backtest.add_log_arguments(changes, "--on", required=False)
     changes.add_argument("--labels", type=Path, metavar="F", help="with --on: labels of the log")
     backtest.add_arguments(action("backtest", backtest.run, backtest.HELP))
+    why.add_arguments(action("why", why.run, why.SUMMARY))
     schema = action("schema", _schema, "print the JSON Schema of the files, for editors")
     schema.add_argument("--kind", choices=sorted(DOCUMENTS), help="of one kind of file only")
 
