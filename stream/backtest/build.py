@@ -131,9 +131,9 @@ def _build(
     simulated: bool,
 ) -> None:
     if not simulated:
-        _fill(_opened(directory, candidate), source, candidate, _without_rules(candidate.bundle)).close(
-            fingerprint, parts, HASH_KEY
-        )
+        writer = _opened(directory, candidate)
+        _fill(writer, source, candidate)
+        writer.close(fingerprint, parts, HASH_KEY)
         return
     # Each pass decides one by one what was blocked in an earlier one; the last finds no further block.
     simulation = Simulation(candidate.bundle, lambda partition: _pipeline(partition, candidate, None))
@@ -152,22 +152,26 @@ def _opened(directory: Path, candidate: Candidate) -> RowWriter:
     return RowWriter(directory, candidate.bundle)
 
 
-def _fill(writer: RowWriter, source: Source, candidate: Candidate, bundle: Bundle) -> RowWriter:
+def _fill(writer: RowWriter, source: Source, candidate: Candidate) -> None:
     pipelines: dict[int, Pipeline] = {}
 
     def take(partition: int, records: list[Record]) -> None:
         if partition not in pipelines:
-            pipelines[partition] = _pipeline(partition, candidate, bundle)
+            pipelines[partition] = empty_pipeline(partition, candidate)
         writer.add(pipelines[partition].process(slice_of(partition, records)))
 
-    _read(source, bundle, take, "compute features")
-    return writer
+    _read(source, candidate.bundle, take, "compute features")
 
 
 def _pipeline(partition: int, candidate: Candidate, bundle: Bundle | None) -> Pipeline:
     bundle = candidate.bundle if bundle is None else bundle
     enrichment = Enrichment(bundle, candidate.model, HASH_KEY, candidate.tables)
     return Pipeline(partition, HASH_KEY, bundle, candidate.model, enrichment=enrichment)
+
+
+def empty_pipeline(partition: int, candidate: Candidate) -> Pipeline:
+    """Return a pipeline for features and scores alone: no rule runs, nothing is decided."""
+    return _pipeline(partition, candidate, _without_rules(candidate.bundle))
 
 
 def _without_rules(bundle: Bundle) -> Bundle:

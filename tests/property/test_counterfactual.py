@@ -107,7 +107,7 @@ def test_the_explanation_is_the_decision(explainer):
 
 
 def test_the_change_lets_every_stopped_record_pass(explainer):
-    """All of them have one; applied without the search's own code it flips the decision, and all of it is needed."""
+    """All have one; applied without the search's own code it flips the decision, and all of it is needed."""
     search = Counterfactuals(explainer)
     several = 0
     for row, decision, _, _ in stopped():
