@@ -50,7 +50,7 @@ CHANGES = (
     ("takeover.device_drain", "share: {value: 20%,", "share: {value: 15%,"),
     ("mule.known_account", "in lists.mule_accounts", "in lists.mule_accounts and txn.amount > 1"),
 )
-"""Rule, what stands in it, what stands there after the change; the last reads the ids of all counterparties."""
+"""Rule, what stands in it, what stands there then; the last rule reads the ids of all counterparties."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

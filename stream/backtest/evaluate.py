@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,7 +188,7 @@ def _load(path: Path, parts: int) -> list[I64] | None:
         with np.load(path) as file:
             found, counts = [file[f"p{at_}"] for at_ in range(parts)], file["counts"]
             return [*found, counts] if file["digest"].tobytes() == _digest(found, counts) else None
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
 
 
