@@ -7,7 +7,7 @@ from html import escape
 from fraudstream.stream.backtest.charts import days_chart, matches_chart, overlap_chart, quality_chart
 from fraudstream.stream.backtest.report import Report, Table, caveats, heading, tables
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'"
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --dim: #667; --line: #d8dce2; --paper: #fff;
@@ -59,7 +59,7 @@ def as_html(report: Report) -> str:
     if found.labels.count:
         charts["rules"] += _key(("one", "precision"), ("two", "recall")) + quality_chart(found.rules)
     sections = [_section(table, charts.get(table.key, "")) for table in tables(report)]
-    notes = "".join(f"<li>{escape(text)}</li>" for text in caveats(report))
+    notes = "".join(f"<li>{_words(text)}</li>" for text in caveats(report))
     title = escape(f"Backtest of {found.name}")
     return (
         f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
@@ -73,7 +73,7 @@ def as_html(report: Report) -> str:
 
 
 def _section(table: Table, chart: str) -> str:
-    note = f'<p class="dim">{escape(table.note)}</p>' if table.note else ""
+    note = f'<p class="dim">{_words(table.note)}</p>' if table.note else ""
     head = "".join(f"<th>{escape(name)}</th>" for name in table.columns)
     body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in table.rows)
     grid = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
@@ -84,6 +84,12 @@ def _section(table: Table, chart: str) -> str:
 def _cell(text: str) -> str:
     kind = ' class="number"' if text[:1].isdigit() and ":" not in text else ""
     return f"<td{kind}>{escape(text)}</td>"
+
+
+def _words(text: str) -> str:
+    """Return a note with what stands between backquotes as code."""
+    parts = escape(text).split("`")
+    return "".join(f"<code>{part}</code>" if at % 2 else part for at, part in enumerate(parts))
 
 
 def _key(*items: tuple[str, str]) -> str:
