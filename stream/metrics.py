@@ -71,7 +71,7 @@ class Metric:
 STEPS = ("take", "decode", "join", "admit", "features", "score", "rules", "decide", "encode", "emit")
 """The eight steps of a transaction; joining reference tables is counted apart from decoding, encoding from
 deciding."""
-RELOAD_RESULTS = ("applied", "unchanged", "invalid", "needs_restart", "failed")
+RELOAD_RESULTS = ("applied", "unchanged", "invalid", "needs_restart", "unapproved", "failed")
 MISSING_CAUSES = ("bad_geo", "undeclared")
 
 DECISION = Label("decision", tuple(decision.name.lower() for decision in Decision))
@@ -79,7 +79,7 @@ STEP = Label("step", STEPS)
 CODE = Label("code", REJECTION_CODES)
 FLAG = Label("flag", FLAG_NAMES)
 CAUSE = Label("cause", MISSING_CAUSES)
-OUTCOME = Label("outcome", ("true", "unknown", "excepted"))
+OUTCOME = Label("outcome", ("true", "unknown", "excepted", "limited"))
 RESULT = Label("result", RELOAD_RESULTS)
 PARTITION = Label("partition", source="partitions assigned to this worker")
 RULE = Label("rule", source="rules of the bundle in force")
@@ -145,7 +145,7 @@ RULE_OUTCOMES = Metric(
     Kind.COUNTER,
     "transactions",
     "Transactions for which a rule matched (`true`), lacked values to be answered (`unknown`), or would have "
-    "matched without its exceptions (`excepted`).",
+    "matched without its exceptions (`excepted`), or blocked without its limit (`limited`).",
     "Mostly `unknown`: the feed does not fill a field that the rule reads. Suddenly `true`: ask its owner.",
     (RULE, OUTCOME),
 )
@@ -156,6 +156,15 @@ RULE_EVALUATIONS = Metric(
     "Transactions of a rule's event types within its time of effect.",
     "Zero: the rule's `on` or its dates never apply.",
     (RULE,),
+)
+RULE_LIMITED = Metric(
+    "rule_limited",
+    Kind.GAUGE,
+    "partitions",
+    "Partitions on which a rule with `limits` blocked more than it may and only alerts now.",
+    "Not zero: look at what the rule matched; correct it, or raise `limits.reset` to let it block again.",
+    (RULE,),
+    sparse=True,
 )
 BUNDLE_INFO = Metric(
     "bundle_info",
@@ -169,8 +178,9 @@ RELOADS = Metric(
     "reload_total",
     Kind.COUNTER,
     "reloads",
-    "Changes of the rules directory and of reference tables' files by what became of them.",
-    "`invalid`: errors are in the log, old rules in force. `needs_restart`: schema or time settings changed.",
+    "Changes of the rules and of reference tables' files by what became of them.",
+    "`invalid`: errors are in the log, old rules in force. `needs_restart`: schema or time settings changed. "
+    "`unapproved`: signatures are missing, or it has to come by `rules apply`.",
     (RESULT,),
 )
 SNAPSHOT_AGE = Metric(
@@ -301,6 +311,14 @@ REFERENCE_BAD_RECORDS = Metric(
     (TABLE,),
     sparse=True,
 )
+REFERENCE_REFUSED = Metric(
+    "reference_refused_total",
+    Kind.COUNTER,
+    "refusals",
+    "Deliveries of a reference table, files or readings of its topic, that could not be used.",
+    "Not zero: the content before stays and grows old; the log has what was wrong.",
+    (TABLE,),
+)
 METRICS = (
     DECISIONS,
     DECISION_LATENCY,
@@ -308,6 +326,7 @@ METRICS = (
     INPUT_LAG,
     DEAD_LETTERS,
     RULE_OUTCOMES,
+    RULE_LIMITED,
     RULE_EVALUATIONS,
     BUNDLE_INFO,
     RELOADS,
@@ -327,6 +346,7 @@ METRICS = (
     REFERENCE_BYTES,
     REFERENCE_JOINS,
     REFERENCE_BAD_RECORDS,
+    REFERENCE_REFUSED,
 )
 """All of them, in the order of the reference page."""
 

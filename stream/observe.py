@@ -134,6 +134,11 @@ class Observer:
             self._collected[table] = None
             self._counts[m.REFERENCE_BAD_RECORDS, (table,)] += records
 
+    def table_refused(self, table: str) -> None:
+        """Count a delivery of a reference table that could not be used."""
+        self._collected[table] = None
+        self._counts[m.REFERENCE_REFUSED, (table,)] += 1
+
     def publish(self, partitions: Iterable[Watched], bundles: Iterable[Bundle]) -> None:
         """Put everything counted since the last time into the metrics."""
         in_force = {bundle.hash: bundle for bundle in bundles}
@@ -147,6 +152,7 @@ class Observer:
             self.metrics.set(m.BUNDLE_INFO, 1, bundle)
         self._publish_tables(known, partitions)
         self._publish_counts()
+        self._publish_limits(known, partitions)
         self._publish_state(partitions)
 
     def _publish_tables(self, bundles: Iterable[Bundle], partitions: Iterable[Watched]) -> None:
@@ -164,6 +170,15 @@ class Observer:
             if table.as_of_ms > 0:
                 self.metrics.set(m.REFERENCE_AGE, time.time() - table.as_of_ms / 1000, name)
 
+    def _publish_limits(self, bundles: Iterable[Bundle], partitions: Iterable[Watched]) -> None:
+        limited = {rule.id: 0 for bundle in bundles for rule in bundle.rules if rule.limit is not None}
+        for partition in partitions if limited else ():
+            if partition.pipeline is not None:
+                for name in partition.pipeline.limited_rules:
+                    limited[name] = limited.get(name, 0) + 1
+        for name, count in limited.items():
+            self.metrics.set(m.RULE_LIMITED, count, name)
+
     def _publish_counts(self) -> None:
         for (metric, labels), value in self._counts.items():
             self.metrics.add(metric, value, *labels)
@@ -174,6 +189,8 @@ class Observer:
                 self.metrics.add(m.RULE_OUTCOMES, int(counts.unknown[at]), rule.id, "unknown")
                 if rule.before >= 0:
                     self.metrics.add(m.RULE_OUTCOMES, int(counts.excepted[at]), rule.id, "excepted")
+                if rule.limit is not None:
+                    self.metrics.add(m.RULE_OUTCOMES, int(counts.limited[at]), rule.id, "limited")
                 self.metrics.add(m.RULE_EVALUATIONS, int(counts.evaluated[at]), rule.id)
         self._rules.clear()
         self._bundles.clear()

@@ -115,15 +115,15 @@ def compile_sources(
         return Compiled(None, sorted_diagnostics(findings.items))
     fields = field_slots(schema)
     reference = read_reference(sections.get("reference.yaml"), schema, files, findings)
-    features = read_features(sections.get("features.yaml"), schema, policy.zone, findings, reference)
+    sets = {path: section for path, section in sections.items() if path.startswith(RULE_SETS)}
+    features = read_features(sections.get("features.yaml"), schema, policy.zone, findings, reference, sets)
     slots = fields | dict(reference.slots) | dict(features.slots) | {slot.name: slot for slot in MODEL_SLOTS}
     scope = scope_of(schema, slots, policy.zone)
     lists = read_lists(sections.get("lists.yaml"), scope, findings)
     scope = replace(scope, lists=lists.lists)
-    sets = {path: section for path, section in sections.items() if path.startswith(RULE_SETS)}
     segment = segment_slot(policy_segment(typology_file), scope, findings)
     known = tuple(item.id for item in typologies.typologies)
-    context = Context(schema, scope, known, policy.language, segment)
+    context = Context(schema, scope, known, policy.language, segment, features.sequences)
     rules = read_rules(sets, context, findings)
     inputs = None if model_inputs is None else frozenset(model_inputs)
     complete = len(files) == len(sections)
@@ -276,4 +276,6 @@ def _built(rule: DeclaredRule, index: int, gate: int, typologies: Mapping[str, i
         zone=rule.zone,
         reason=rule.reason,
         reads=rule.reads,
+        limit=rule.limit,
+        suppress=rule.suppress,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -9,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudstream.rules.bundle import Bundle, Mode, Rule
+from fraudstream.rules.compiler.ruleset import DeclaredRule
 from fraudstream.stream.backtest import layout as at
 from fraudstream.stream.backtest.evaluate import RuleRows, score_rows
+from fraudstream.stream.backtest.limits import limited_rows
 from fraudstream.stream.backtest.reader import FeatureLog
 from fraudstream.stream.decide import DecidePlan, compile_plan, row_mask
 from fraudstream.stream.kernel_decide import collect_matches, decide_rows
@@ -41,16 +44,24 @@ class Decisions:
 class Decider:
     """Decides rows under a bundle, with single rules put in force or out of it."""
 
-    def __init__(self, log: FeatureLog, bundle: Bundle, matched: Mapping[str, RuleRows]) -> None:
+    def __init__(
+        self,
+        log: FeatureLog,
+        bundle: Bundle,
+        matched: Mapping[str, RuleRows],
+        rules: Sequence[DeclaredRule],
+    ) -> None:
         """Look up what every decision may depend on.
 
         Args:
             log: where the rows are.
             bundle: rules, typologies and policy.
             matched: what each of its rules matched.
+            rules: as declared.
         """
         self._bundle = bundle
         self._matched = matched
+        self._limited = limited_rows(log, bundle, rules)
         self.plan = compile_plan(bundle)
         bands = bundle.policy.model_bands
         scored = score_rows(log, min(band.at_micro for band in bands)) if bands else np.zeros(0, np.int64)
@@ -77,7 +88,7 @@ class Decider:
 
     def _decide(self, plan: DecidePlan, rows: I64) -> Decisions:
         decision, score = np.zeros(len(rows), np.uint8), np.zeros(len(rows), np.int32)
-        outputs = _outputs(plan.live, self._bundle, self._matched)
+        outputs = _outputs(plan.live, self._matched, self._limited)
         table = plan.rules.copy()
         table[:, 0] = np.arange(len(table))
         micro = self.score_micro[np.searchsorted(self.rows, rows)] if len(rows) else rows
@@ -109,12 +120,22 @@ class Decider:
         return Decisions(rows, decision, score)
 
 
-def _outputs(live: Sequence[Rule], bundle: Bundle, matched: Mapping[str, RuleRows]) -> list[I64]:
-    """Return the rows of each entry of a plan: a rule, or one of the parts on which it acts."""
-    rules = {rule.id: rule for rule in bundle.rules}
+def _outputs(live: Sequence[Rule], matched: Mapping[str, RuleRows], limited: Mapping[str, I64]) -> list[I64]:
+    """Return the rows of each entry of a plan: a rule, or one of the parts on which it acts.
+
+    A rule with a limit has two entries for each part: what it blocks, and what it only alerts.
+    """
+    twice = {entry.id for entry in live if entry.limited}
+    seen: Counter[str] = Counter()
     out: list[I64] = []
     for entry in live:
-        parts = [effect.output for effect in rules[entry.id].split]
         found = matched[entry.id]
-        out.append(found.acts[parts.index(entry.index)] if parts else found.full)
+        part = seen[entry.id] // (2 if entry.id in twice else 1)
+        seen[entry.id] += 1
+        rows = found.acts[part] if found.acts else found.full
+        if entry.id in twice:
+            held = limited.get(entry.id, rows[:0])
+            both = np.intersect1d(rows, held, assume_unique=True)
+            rows = both if entry.limited else np.setdiff1d(rows, both, assume_unique=True)
+        out.append(rows)
     return out

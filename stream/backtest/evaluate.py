@@ -70,7 +70,7 @@ def rule_key(rule: DeclaredRule) -> str:
 def score_rows(log: FeatureLog, at_micro: int) -> I64:
     """Return the decided rows with a champion's score of at least ``at_micro``, ascending."""
     place = log.directory / at.MATCHES / f"score-{at_micro}.npz"
-    if (known := _load(place, 1)) is not None:
+    if (known := load_kept(place, 1)) is not None:
         return known[0]
     found: list[I64] = []
     with Progress("read scores", log.rows, "rows", 2.0) as progress:
@@ -81,7 +81,7 @@ def score_rows(log: FeatureLog, at_micro: int) -> I64:
             found.append(np.flatnonzero(reached) + group.first)
             progress.at(group.first + group.rows)
     rows = np.concatenate([np.zeros(0, np.int64), *found])
-    _save(place, [rows], (0, 0))
+    save_kept(place, [rows], (0, 0))
     return rows
 
 
@@ -100,7 +100,7 @@ def evaluate(
     wanted: dict[str, _Wanted] = {}
     for rule in rules:
         item = _Wanted(rule_key(rule), outputs_of(rule))
-        known = _load(log.directory / at.MATCHES / f"{item.key}.npz", len(item.outputs)) if keep else None
+        known = load_kept(log.directory / at.MATCHES / f"{item.key}.npz", len(item.outputs)) if keep else None
         if known is None:
             wanted[rule.id] = item
         else:
@@ -151,7 +151,7 @@ def _pass(log: FeatureLog, wanted: Mapping[str, _Wanted], text: str, *, keep: bo
         ]
         counts = (int(evaluated[begin + 1]), int(unknown[begin]))
         if keep:
-            _save(log.directory / at.MATCHES / f"{item.key}.npz", parts, counts)
+            save_kept(log.directory / at.MATCHES / f"{item.key}.npz", parts, counts)
         found[rule] = _rule_rows(parts, np.array(counts))
     return found
 
@@ -180,7 +180,7 @@ def _rule_rows(parts: Sequence[I64], counts: I64) -> RuleRows:
     return RuleRows(parts[0], tuple(parts[ACTS:]), int(counts[0]), int(counts[1]))
 
 
-def _load(path: Path, parts: int) -> list[I64] | None:
+def load_kept(path: Path, parts: int) -> list[I64] | None:
     """Return kept arrays and the counts behind them; None: there are none, or not whole."""
     if not path.is_file():
         return None
@@ -192,7 +192,8 @@ def _load(path: Path, parts: int) -> list[I64] | None:
         return None
 
 
-def _save(path: Path, parts: Sequence[I64], counts: tuple[int, int]) -> None:
+def save_kept(path: Path, parts: Sequence[I64], counts: tuple[int, int]) -> None:
+    """Keep arrays and two counts with their digest."""
     path.parent.mkdir(exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part.npz")
     numbers = np.array(counts, np.int64)

@@ -20,7 +20,7 @@ from fraudstream.rules.compiler.terms import Checked, names_read
 from fraudstream.rules.compiler.text import MISSING, render
 from fraudstream.rules.iso4217 import DECIMALS
 from fraudstream.stream.backtest.row import Row
-from fraudstream.stream.decide import compile_plan, decide, row_mask
+from fraudstream.stream.decide import compile_plan, decide, row_mask, with_limits
 from fraudstream.stream.evidence import mask, personal_names
 from fraudstream.stream.kernel_decide import collect_matches, decide_rows
 from fraudstream.stream.scoring import bind_model
@@ -151,7 +151,8 @@ class Explainer:
         micro = np.where(model_state[0] > 0, micro, -1)
         active = row_mask(np.ones(n, np.bool_))
         plan = self.plan
-        begin, matched = collect_matches(true, active, plan.rules, n)
+        acting = with_limits(plan, true, None) if len(plan.limited) else true
+        begin, matched = collect_matches(acting, active, plan.rules, n)
         decision, points = np.empty(n, np.uint8), np.empty(n, np.int32)
         decide_rows(
             begin,

@@ -21,6 +21,7 @@ column             type     content
 ``#duplicate_of``  int64    row of the first record with this content, null: none
 ``#score``         int32    the champion's score in millionths, null: missing
 ``#key``           int32    number of the partition key, counted from 0 as they come
+``#as_of``         int64    the event's time, not later than its record's, null: unreadable
 =================  =======  ===================================================================
 """
 
@@ -49,6 +50,7 @@ RUNS = "runs.npy"
 MATCHES = "matches"
 
 KIND, FLAGS, DUPLICATE_OF, SCORE, KEY = "#kind", "#flags", "#duplicate_of", "#score", "#key"
+AS_OF = "#as_of"
 SECOND = "#2"
 """Ends the column of a place's or feature's second word."""
 

@@ -83,7 +83,7 @@ def decide_log(
     bundle = candidate.bundle
     rules = [rule for rule in candidate.compiled.rules if rule.evaluated]
     matched = evaluate(log, rules, keep=keep)
-    decider = Decider(log, bundle, matched)
+    decider = Decider(log, bundle, matched, rules)
     placed = place_labels(log, labels, bundle.schema.event_id)
     facts = gather_facts(log, decider.rows, placed, bundle.schema.event_time, amount_of(bundle), lag_ms)
     return Run(name, candidate, log, matched, decider, decider.decide(), placed, facts)

@@ -25,13 +25,6 @@ U8 = NDArray[np.uint8]
 
 GROUP_BYTES = 1 << 28
 """Of words that wait for their row group; a wide set of features has shorter ones."""
-_META = {
-    at.KIND: pa.uint8(),
-    at.FLAGS: pa.uint16(),
-    at.DUPLICATE_OF: pa.int64(),
-    at.SCORE: pa.int32(),
-    at.KEY: pa.int32(),
-}
 
 
 def column_of(slot: Slot, *, text: bool) -> Column:
@@ -70,6 +63,7 @@ class RowWriter:
         self._kind, self._flags = np.zeros(self._size, np.uint8), np.zeros(self._size, np.uint16)
         self._first, self._score = np.zeros(self._size, np.int64), np.zeros(self._size, np.int32)
         self._key = np.zeros(self._size, np.int32)
+        self._as_of = np.zeros(self._size, np.int64)
         self._texts: dict[str, list[Any]] = {slot.name: [] for slot in self._fields if slot.type.is_text}
         self._filled = self._written = 0
         self._parts: list[tuple[str, int]] = []
@@ -117,7 +111,7 @@ class RowWriter:
     def _clear(self, place: slice, kind: Kind) -> None:
         self._value[:, place] = self._state[:, place] = 0
         self._kind[place] = kind
-        self._first[place] = self._score[place] = self._key[place] = -1
+        self._first[place] = self._score[place] = self._key[place] = self._as_of[place] = -1
 
     def close(self, fingerprint: str, made_of: dict[str, Any], hash_key: bytes) -> Manifest:
         """Write what is left and the manifest."""
@@ -162,6 +156,7 @@ class RowWriter:
         self._flags[whole] = outcome.flags[chosen]
         self._score[whole] = outcome.champion_micro[chosen]
         self._key[whole] = self._numbers(batch, chosen)
+        self._as_of[whole] = result.admission.as_of_ms[chosen]
         self._run(source.partition, source.offset[begin:end])
         if duplicate.any():
             first = outcome.duplicate_of[chosen]
@@ -218,7 +213,8 @@ class RowWriter:
         for slot in self._features:
             self._put(columns, slot, self._words + slot.column, n)
         columns[at.KIND], columns[at.FLAGS] = pa.array(self._kind[:n]), pa.array(self._flags[:n])
-        for name, values in ((at.DUPLICATE_OF, self._first), (at.SCORE, self._score)):
+        marked = ((at.DUPLICATE_OF, self._first), (at.SCORE, self._score), (at.AS_OF, self._as_of))
+        for name, values in marked:
             columns[name] = pa.array(values[:n], mask=values[:n] < 0)
         columns[at.KEY] = pa.array(self._key[:n])
         table = pa.table(columns)

@@ -17,6 +17,7 @@ from fraudstream.models.linear import Input, dump_model, load_model
 from fraudstream.stream.backtest import layout
 from fraudstream.stream.backtest.build import Source
 from fraudstream.stream.backtest.layout import Kind
+from fraudstream.stream.backtest.limits import limited_rows
 from fraudstream.stream.backtest.reader import words_of
 from fraudstream.stream.errors import Refusal
 from fraudstream.stream.shipped import shipped_rules
@@ -136,6 +137,30 @@ rules:
   tests:
   - {name: a, given: {txn.amount: 600}, expect: {match: true}}
   - {name: b, given: {txn.amount: 1}, expect: {match: false}}
+- id: odd.limited
+  title: t
+  on: [card_auth]
+  severity: high
+  when: txn.amount > 40
+  action: block
+  score: 50
+  limits: {share: 70%, per: 12h, min_count: 20}
+  suppress: {by: account.id, for: 1h}
+  reason: {en: "above forty"}
+  tests:
+  - {name: a, given: {txn.amount: 600}, expect: {match: true}}
+  - {name: b, given: {txn.amount: 1}, expect: {match: false}}
+- id: odd.sequence
+  title: t
+  on: [payment, card_auth]
+  severity: low
+  sequence:
+    by: account.id
+    within: 6h
+    steps:
+    - {as: first, on: login}
+    - {as: second, on: [payment, card_auth], when: txn.amount > 1}
+  mode: {state: shadow}
 - id: odd.model
   title: t
   on: [payment, card_auth]
@@ -176,6 +201,8 @@ def test_values_of_every_kind_come_back(site, odd, source, monkeypatch):
         assert found.unknown == expected.unknown[rule], rule
     idle = [rule for rule in matched if not expected.true[rule]]
     assert idle == []
+    held = limited_rows(log, candidate.bundle, candidate.compiled.rules)["odd.limited"]
+    assert 0 < len(held) == expected.limited["odd.limited"] < len(matched["odd.limited"].full)
     rows = log.runs.rows_of(np.zeros(len(expected.offset), np.int64), expected.offset)
     decided = expected.decided
     assert np.array_equal(decider.decide().of(rows[decided]), expected.decision[decided])

@@ -32,6 +32,8 @@ class Replayed(NamedTuple):
     """Rule -> matches."""
     unknown: dict[str, int]
     evaluated: dict[str, int]
+    limited: dict[str, int]
+    """Rule -> blocks that its limit made alerts."""
 
 
 def write_log(path: Path, log: Slice) -> Source:
@@ -65,7 +67,7 @@ def replayed(candidate: Candidate, log: Slice, size: int = 1_000) -> Replayed:
             rule.id: sum(int(getattr(result.counts.rules, name)[at]) for result in results)
             for at, rule in enumerate(bundle.rules)
         }
-        for name in ("true", "unknown", "evaluated")
+        for name in ("true", "unknown", "evaluated", "limited")
     }
     flags = np.concatenate([outcome.flags for outcome in outcomes])
     return Replayed(
@@ -82,4 +84,4 @@ def run_stored(root: Path, source: Source, candidate: Candidate, *, simulated: b
     log = FeatureLog(feature_log(root, source, candidate, simulated=simulated))
     rules = [rule for rule in candidate.compiled.rules if rule.evaluated]
     matched = evaluate(log, rules)
-    return log, matched, Decider(log, candidate.bundle, matched)
+    return log, matched, Decider(log, candidate.bundle, matched, rules)
