@@ -2,8 +2,8 @@
 
 The rules are W2's (comparisons of its 1,900 indicators, three or so a rule) and more of the same kind; the
 columns are made up: every row lacks the indicators of some kinds of key, few comparisons hold. Processor time
-of one core. Beside each figure stands a yardstick of the same run, NumPy reading the same matrix once, so that
-runs on a busy machine compare.
+of one core. Beside each figure stands a yardstick of the same run, NumPy reading the same matrix once, so
+that runs on a busy machine compare.
 """
 
 from __future__ import annotations
