@@ -33,7 +33,7 @@ from fraudstream.stream.counts import Counts, count_slice
 from fraudstream.stream.decide import Decided, causes, compile_plan, decide, row_mask
 from fraudstream.stream.enrichment.kernel_warm import warm as warm_enrichment
 from fraudstream.stream.enrichment.store import Enrichment
-from fraudstream.stream.evidence import Evidence
+from fraudstream.stream.evidence import Evidence, Hide, mask
 from fraudstream.stream.outcome import Decision, Flag, Outcome, Versions
 from fraudstream.stream.reading import Decoded
 from fraudstream.stream.sample import sample_slice
@@ -41,6 +41,7 @@ from fraudstream.stream.scoring import NO_MODEL, bind_model
 from fraudstream.stream.windows.copying import Copy
 from fraudstream.stream.windows.snapshot import DIGEST_BYTES, padded, seal, unseal
 from fraudstream.stream.windows.store import Admission, FeatureMatrix, SnapshotError, WindowStore
+from fraudstream.stream.windows.warm import warm as warm_windows
 from fraudstream.stream.wire.currency import to_base
 from fraudstream.stream.wire.decode import decode
 from fraudstream.stream.wire.encode import encode
@@ -128,6 +129,8 @@ class Pipeline:
         self.store = WindowStore(bundle.features, bundle.schema) if store is None else store
         self.on_step: Callable[[str], object] | None = None
         """Told the name of each step when it is done: whoever holds a clock may measure."""
+        self.hide: Hide = mask
+        """What alerts show of a personal value."""
         self._every_feature = True
         self._tables = compile_schema(bundle.schema)
         self.enrichment = Enrichment(bundle, model, hash_key) if enrichment is None else enrichment
@@ -146,7 +149,7 @@ class Pipeline:
         self._choose_features()
         self._plan = compile_plan(bundle)
         self._program = bundle.program.bind(self.hash_key)
-        self._evidence = Evidence(bundle)
+        self._evidence = Evidence(bundle, lambda value: self.hide(value))  # noqa: PLW0108 - set later
         if bundle is not self._brakes.bundle:
             before = self._brakes
             self._brakes = Brakes(bundle)
@@ -500,6 +503,7 @@ class Pipeline:
     def warm(self) -> None:
         """Load every kernel by deciding made-up records with a scratch state; this one's is not touched."""
         warm_enrichment()
+        warm_windows()
         scratch = Pipeline(self.partition, self.hash_key, self.bundle, self.model)
         for begin in (0, 8):
             scratch.process(sample_slice(self.bundle.schema, self.partition, begin))

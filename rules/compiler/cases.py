@@ -333,7 +333,9 @@ class _Records:
             kind = Type.NUMBER
         if kind is Type.TIME and integer:
             return int(text)
-        expected = value_problem(kind, text, known.values)
+        # A record's category may be any text, such as a name; constants of schemas and rules are narrower.
+        free = kind is Type.CATEGORY and 0 < len(text) <= known.max_chars and text.isprintable()
+        expected = "" if free else value_problem(kind, text, known.values)
         if expected:
             hint = suggest(text, known.values) if known.values else ""
             self.findings.error(

@@ -125,7 +125,7 @@ def _compile(files: Mapping[str, bytes], model_inputs: Iterable[str] | None, now
             "rulesets/*.yaml"
         )
         findings.error(Span("schema.yaml", 1, 1), "the file is missing", hint)
-    if "schema.yaml" not in sections:
+    if "schema.yaml" not in sections or findings.exhausted:
         return Compiled(None, sorted_diagnostics(findings.items))
     typology_file = sections.get("typologies.yaml")
     policy = read_policy(typology_file, findings)

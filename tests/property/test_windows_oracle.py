@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -41,6 +42,10 @@ class Run:
     def __repr__(self) -> str:
         """Return what fits a screen: long streams are made anew from the seed."""
         return f"Run({self.features.time}, {self.features.features}, {len(self.events)} events)"
+
+    def _repr_pretty_(self, printer: Any, _cycle: bool) -> None:
+        """Print the same in Hypothesis' reports, which otherwise write every event."""
+        printer.text(repr(self))
 
 
 @st.composite
