@@ -22,7 +22,7 @@ from fraudstream.rules.lsp.directory import RulesDirectory
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(1_500)]
 GUIDE = (ROOT / "docs" / "guide" / "operator.md").read_text("utf-8")
 RULE = "payee.first_large"
-COUNT = 14_000
+COUNT = 12_000
 
 
 def blocks(kind: str) -> list[str]:
@@ -93,7 +93,7 @@ def test_the_session_of_the_guide(topics: Topics, tmp_path: Path) -> None:
     desk = Desk(site, port)
     for name in desk_keys:
         shutil.copy(tmp_path / f"{name}.pem", desk.home)
-    chunks = list(generate(COUNT, 5, START_MS))
+    chunks = list(generate(COUNT, 5, START_MS, 200))
     labels = [label.encode() + b"\n" for chunk in chunks for label in chunk.labels]
     (desk.home / "labels.jsonl").write_bytes(b"".join(labels))
     worker, feed = site.start(), Feed(site)
