@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "examples:\n"
         "  fraudstream rules why 0:18231 --input input.jsonl --format envelope --journal journal.jsonl "
         "--control control.jsonl\n"
-        "  fraudstream rules why 0:61031 --input log.jsonl --rules rules/"
+        "  fraudstream why 0:61031 --input log.jsonl --rules rules/"
     )
 
 
