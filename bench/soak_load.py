@@ -91,6 +91,8 @@ class Stall:
     """The last of them was seen."""
     worst_ms: float
     decisions: int
+    worst_due: float
+    """The worst one was due."""
     published_ms: float
     """Of the worst one: from due to the timestamp that the worker gave to it."""
 
@@ -202,11 +204,12 @@ class Reader(threading.Thread):
 
     def _note_stall(self, due: float, now: float, late_ms: float, stamp_ms: int) -> None:
         if not self.stalls or due > self.stalls[-1].end:
-            self.stalls.append(Stall(due, now, 0.0, 0, 0.0))
+            self.stalls.append(Stall(due, now, 0.0, 0, due, 0.0))
         stall = self.stalls[-1]
         stall.end, stall.decisions = now, stall.decisions + 1
         if late_ms > stall.worst_ms:
-            stall.worst_ms, stall.published_ms = late_ms, max(stamp_ms - due * 1000, 0.0)
+            stall.worst_ms, stall.worst_due = late_ms, due
+            stall.published_ms = max(stamp_ms - due * 1000, 0.0)
 
 
 class Probe(threading.Thread):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from fraudstream.bench.soak_verdict import (
     MEMORY_GROWTH_MAX,
     TREND_P,
     Explained,
+    Measured,
     Trend,
-    explain,
     trend,
 )
 
@@ -34,7 +35,7 @@ CAUSE_SHOWN = 0.05
 """Of the worst latency: smaller causes are in the JSON only."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Run:
     """What a soak found; times are Unix seconds."""
 
@@ -53,6 +54,9 @@ class Run:
     stalls: Sequence[Stall]
     memory: Sequence[tuple[float, int]]
     edits: Sequence[tuple[float, str]]
+    """When, and what the worker should make of it: a value of ``reload_total``."""
+    reloads: Mapping[str, int]
+    """What it counted."""
     watched: Sequence[Mapping[str, Any]]
     sender_late: Sequence[tuple[float, float]]
     probe_slow: Sequence[tuple[float, float]]
@@ -89,12 +93,12 @@ class Run:
             rows[f"p{share:g} ms"] = [self.quantile_ms(minute, share) for minute in measured]
         return {name: trend(row) for name, row in rows.items()}
 
+    @cached_property
     def explained(self) -> list[Explained]:
         """Return all stalls with what was measured meanwhile."""
         reloads = [at for at, _ in self.edits]
-        return [
-            explain(stall, self.watched, self.sender_late, self.probe_slow, reloads) for stall in self.stalls
-        ]
+        measured = Measured(self.watched, self.sender_late, self.probe_slow, reloads)
+        return [measured.explain(stall) for stall in self.stalls]
 
 
 def verdict(run: Run) -> list[str]:
@@ -106,6 +110,13 @@ def verdict(run: Run) -> list[str]:
         )
     if run.repeated:
         problems.append(f"{run.repeated:,} decisions were out of order or repeated")
+    meant = Counter(what for _, what in run.edits)
+    was = Counter(run.reloads)
+    problems += [
+        f"{meant[what]} edits should be {what}, {was[what]} were"
+        for what in sorted(meant | was)
+        if meant[what] != was[what]
+    ]
     trends = run.trends()
     if not trends:
         problems.append(f"too short for a verdict: fewer than {MINUTES_MIN} minutes after the warm-up")
@@ -113,7 +124,7 @@ def verdict(run: Run) -> list[str]:
         limit = MEMORY_GROWTH_MAX if name.startswith("resident") else LATENCY_GROWTH_MAX
         if found.grows(limit):
             problems.append(f"{name} grew by {found.growth:.1%} (p = {found.p:.2g})")
-    unexplained = sum(not stall.explained for stall in run.explained())
+    unexplained = sum(not stall.explained for stall in run.explained)
     if unexplained:
         problems.append(f"{unexplained} of {len(run.stalls)} stalls above {STALL_MS:g} ms are not explained")
     return problems
@@ -129,7 +140,7 @@ def write_report(run: Run, command: str, accounts: int, directory: Path) -> Path
         "accounts": accounts,
         "history": run.history,
     }
-    explained = run.explained()
+    explained = run.explained
     tables = [_verdict(run), _trends(run), _stalls(explained, run.began), _causes(explained), _minutes(run)]
     charts = _charts(run)
     data = {
@@ -142,7 +153,7 @@ def write_report(run: Run, command: str, accounts: int, directory: Path) -> Path
         "latency_histograms": [minute.histogram.encode().decode() for minute in run.minutes],
         "stalls": [
             asdict(item.stall)
-            | {"begin": item.stall.begin - run.began, "end": item.stall.end - run.began}
+            | {name: getattr(item.stall, name) - run.began for name in ("begin", "end", "worst_due")}
             | {"causes": dict(item.causes), "during": list(item.during), "explained": item.explained}
             for item in explained
         ],
@@ -155,7 +166,6 @@ def write_report(run: Run, command: str, accounts: int, directory: Path) -> Path
 def _verdict(run: Run) -> Table:
     problems = verdict(run)
     snapshots = sum(note["kind"] == "snapshot" for note in run.watched)
-    outcomes = Counter(what for _, what in run.edits)
     note = "**Does not hold:** " + "; ".join(problems) + "." if problems else "**Holds.**"
     if run.cut_short:
         note += " It was ended early."
@@ -166,8 +176,8 @@ def _verdict(run: Run) -> Table:
         ["records sent", run.sent],
         ["decisions, each in the order of its record", run.answered],
         ["records that the mix W5 made, history included", run.odd],
-        ["edits of the rules put in force", outcomes["applied"]],
-        ["edits of the rules refused", outcomes["refused"]],
+        ["edits of the rules put in force", run.reloads.get("applied", 0)],
+        ["edits of the rules refused", run.reloads.get("invalid", 0)],
         ["snapshots", snapshots],
         [f"stalls above {STALL_MS:g} ms", len(run.stalls)],
     ]
@@ -194,8 +204,8 @@ def _stalls(explained: Sequence[Explained], began: float) -> Table:
         f"Stalls above {STALL_MS:g} ms",
         ["at minute", "worst ms", "decisions", "measured meanwhile", "under way", "explained"],
         note=f"A stall is a row of decisions later than {STALL_MS:g} ms after their records were due. It "
-        f"is explained when causes measured at the same time are at least {EXPLAINED_SHARE:.0%} of its worst "
-        "latency."
+        f"is explained when causes that were measured while its worst decision was under way fill at least "
+        f"{EXPLAINED_SHARE:.0%} of that time; waiting may count under two causes."
         + (f" The {STALLS_SHOWN} worst of {len(explained)}." if len(explained) > STALLS_SHOWN else ""),
     )
     worst = sorted(explained, key=lambda item: -item.stall.worst_ms)[:STALLS_SHOWN]

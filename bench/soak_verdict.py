@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +20,11 @@ LATENCY_GROWTH_MAX = 0.20
 TREND_P = 0.01
 """A growth that chance makes oftener than this is no trend."""
 EXPLAINED_SHARE = 0.4
-"""Of a stall's worst latency that causes measured at the same time must add up to."""
-NEAR_S = 0.1
-"""A cause may end this long before a stall shows."""
+"""Of a stall's worst latency that has to be filled with causes measured at the same time."""
+NEAR_S = 0.05
+"""A backlog of less than a stall may have begun this long before."""
+RELOAD_S = 2.0
+"""An edit may take this long until it is in force."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,67 +58,91 @@ def trend(values: Sequence[float]) -> Trend:
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """A stall with what was measured at the same time."""
+    """A stall with what was measured while its worst decision was under way."""
 
     stall: Stall
     causes: Mapping[str, float]
     """Name -> milliseconds."""
+    covered_ms: float
+    """Of the worst decision's time, with any cause."""
     during: Sequence[str]
     """What was under way: no cause, an orientation."""
 
     @property
     def explained(self) -> bool:
-        """Return whether the causes add up to a good part of it."""
-        return sum(self.causes.values()) >= EXPLAINED_SHARE * self.stall.worst_ms
+        """Return whether causes fill a good part of it."""
+        return self.covered_ms >= EXPLAINED_SHARE * self.stall.worst_ms
 
 
-def explain(
-    stall: Stall,
-    watched: Sequence[Mapping[str, Any]],
-    sender_late: Sequence[tuple[float, float]],
-    probe_slow: Sequence[tuple[float, float]],
-    reloads: Sequence[float],
-) -> Explained:
-    """Look for what happened at the time of a stall.
+class Times:
+    """Things that ended at a moment and took a while, found by interval."""
 
-    Args:
-        stall: what was seen.
-        watched: notes of the worker's watch.
-        sender_late: (at, ms) at which records were sent late.
-        probe_slow: (at, ms) of slow acknowledgements of the broker, measured without the worker.
-        reloads: times at which the rules directory was edited.
-    """
-    begin, end = stall.begin - NEAR_S, stall.end + NEAR_S
-    causes: dict[str, float] = {}
-    during: list[str] = []
+    def __init__(self, items: Iterable[tuple[float, float, Any]]) -> None:
+        """Take (Unix seconds of the end, milliseconds, what)."""
+        self._items = sorted(items, key=lambda item: item[0])
+        self._ends = [at for at, _, _ in self._items]
+        self._longest_s = max((ms for _, ms, _ in self._items), default=0.0) / 1000
 
-    def overlap_ms(at: float, ms: float) -> float:
-        return max(0.0, min(end, at) - max(begin, at - ms / 1000)) * 1000
+    def within(self, begin: float, end: float) -> Iterator[tuple[float, float, Any]]:
+        """Yield (begin, end, what) of those that meet an interval, cut to it."""
+        for at, ms, what in self._items[bisect_left(self._ends, begin) :]:
+            if at - self._longest_s > end:
+                return
+            first, last = max(begin, at - ms / 1000), min(end, at)
+            if last > first:
+                yield first, last, what
 
-    for note in watched:
-        at, ms = float(note["at"]), float(note["ms"])
-        shared = overlap_ms(at, ms)
-        if not shared:
-            continue
-        if note["kind"] == "snapshot":
-            during.append("snapshot")
-        elif note["kind"] == "gc":
-            causes[f"garbage collection, {note['what']}"] = shared
-        else:
-            wait = min(float(note["cpu_wait_ms"]), shared)
-            if wait >= 1:
-                _add(causes, "worker waited for a processor", wait)
-            if note["kind"] == "loop" and shared - wait >= 1:
-                _add(causes, f"worker was in {note['what']}", shared - wait)
-    for name, slow in (("sender was late", sender_late), ("broker was slow for the probe", probe_slow)):
-        covered = _covered_ms([(max(begin, at - ms / 1000), min(end, at)) for at, ms in slow])
-        if covered:
-            causes[name] = covered
-    behind_ms = stall.worst_ms - stall.published_ms
-    if behind_ms > stall.worst_ms / 2:
-        causes["after the worker had sent the decision"] = behind_ms
-    during += ["reload" for at in reloads if begin - 2 <= at <= end]
-    return Explained(stall, causes, tuple(dict.fromkeys(during)))
+
+class Measured:
+    """Everything that was measured beside the latencies."""
+
+    def __init__(
+        self,
+        watched: Iterable[Mapping[str, Any]],
+        sender_late: Iterable[tuple[float, float]],
+        probe_slow: Iterable[tuple[float, float]],
+        reloads: Sequence[float],
+    ) -> None:
+        """Sort it.
+
+        Args:
+            watched: notes of the worker's watch.
+            sender_late: (at, ms) at which records were sent late.
+            probe_slow: (at, ms) of slow acknowledgements of the broker, measured without the worker.
+            reloads: times at which the rules directory was edited.
+        """
+        notes = [(float(note["at"]), float(note["ms"]), note) for note in watched]
+        self._snapshots = Times(note for note in notes if note[2]["kind"] == "snapshot")
+        self._notes = Times(note for note in notes if note[2]["kind"] != "snapshot")
+        self._slow = {
+            "sender was late": Times((at, ms, None) for at, ms in sender_late),
+            "broker was slow for the probe": Times((at, ms, None) for at, ms in probe_slow),
+        }
+        self._reloads = reloads
+
+    def explain(self, stall: Stall) -> Explained:
+        """Look for what happened while the worst decision of a stall was under way."""
+        end = stall.worst_due + stall.worst_ms / 1000
+        begin = stall.worst_due - NEAR_S
+        found: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        for first, last, note in self._notes.within(begin, end):
+            if note["kind"] == "gc":
+                found[f"garbage collection, {note['what']}"].append((first, last))
+                continue
+            wait_s = min(note["cpu_wait_ms"] / 1000, last - first)
+            found["worker waited for a processor"].append((first, first + wait_s))
+            if note["kind"] == "loop":
+                found[f"worker was in {note['what']}"].append((first + wait_s, last))
+        for name, times in self._slow.items():
+            found[name] += [(first, last) for first, last, _ in times.within(begin, end)]
+        behind_ms = stall.worst_ms - stall.published_ms
+        if behind_ms > stall.worst_ms / 2:
+            found["after the worker had sent the decision"].append((end - behind_ms / 1000, end))
+        causes = {name: ms for name, parts in found.items() if (ms := _covered_ms(parts)) >= 1}
+        during = ["snapshot"] * any(True for _ in self._snapshots.within(stall.begin, stall.end))
+        during += ["reload"] * any(stall.begin - RELOAD_S <= at <= stall.end for at in self._reloads)
+        covered_ms = _covered_ms([part for parts in found.values() for part in parts])
+        return Explained(stall, causes, covered_ms, during)
 
 
 def _covered_ms(intervals: Sequence[tuple[float, float]]) -> float:
@@ -125,7 +153,3 @@ def _covered_ms(intervals: Sequence[tuple[float, float]]) -> float:
             covered += end - max(begin, upto)
             upto = end
     return covered * 1000
-
-
-def _add(causes: dict[str, float], name: str, ms: float) -> None:
-    causes[name] = causes.get(name, 0.0) + ms

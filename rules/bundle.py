@@ -432,12 +432,14 @@ class ModelBand:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How outcomes become a decision."""
+    """How outcomes become a decision, and who agrees to wider ones."""
 
     language: str = "en"
     zone: str = "UTC"
     model_bands: tuple[ModelBand, ...] = ()
     """Strongest first."""
+    signers: Mapping[str, bytes] = field(default_factory=dict)
+    """Name -> Ed25519 public key (32 bytes); with any, a wider change needs two of them."""
 
 
 @dataclass(frozen=True, slots=True)

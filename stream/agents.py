@@ -52,6 +52,7 @@ class Ownership:
         """Begin with partitions under new epochs; those that are owned already go on."""
         assert self.services is not None
         self._health.assigned(partitions)
+        self.services.assigned(partitions)
         for number in sorted(partitions - set(self.partitions)):
             self.partitions[number] = self._make(number, self.services)
             self.partitions[number].start()

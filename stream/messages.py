@@ -71,33 +71,55 @@ RULES_UNUSABLE = Message(
 RULES_REFUSED = Message(
     "rules_refused",
     logging.ERROR,
-    "{rules_dir} was changed and is refused, {errors} errors; the rules before stay in force",
-    "Correct the files; the next change is looked at by itself.",
+    "{rules_dir} was changed and is refused; the rules before stay in force",
+    "Correct the files, or do what the problem says; the next change is looked at by itself.",
     ("problem",),
     per=("problem",),
 )
-RULES_NEED_RESTART = Message(
-    "rules_need_restart",
+RULES_NOT_IN_FORCE = Message(
+    "rules_not_in_force",
     logging.ERROR,
-    "{problem}",
-    "Restart the workers in a quiet hour, or take the change back.",
-    per=("problem",),
-)
-RULES_LACK_TABLES = Message(
-    "rules_lack_tables",
-    logging.ERROR,
-    "{rules_dir} was changed and is refused, {tables} reference tables have no content; the rules "
-    "before stay in force",
-    "Deliver the tables that the problem names, then save the rules again.",
+    "{rules_dir} differs from what is in force",
+    "Do what the problem says; the rules in force go on.",
     ("problem",),
     per=("problem",),
 )
-RULES_APPLIED = Message(
-    "rules_applied",
+CHANGE_APPLIED = Message(
+    "change_applied",
     logging.INFO,
-    "{rules_dir} was changed: `{bundle}` is journaled on {partitions} partitions",
+    "{change} of {by}: `{bundle}` is journaled on {partitions} partitions",
     "Watch rule_outcomes_total of the changed rules for some minutes.",
     per=("bundle",),
+)
+CHANGE_SLOW = Message(
+    "change_slow",
+    logging.WARNING,
+    "not every partition has journaled `{bundle}` within {seconds} s",
+    "Look at `fraudstream rules status`: a partition that was given away is its new owner's business.",
+    per=("bundle",),
+)
+CHANGE_REFUSED = Message(
+    "change_refused",
+    logging.ERROR,
+    "change {change} of {by} is refused; the rules before stay in force",
+    "Correct the bundle and apply it again.",
+    ("problem",),
+    per=("change", "problem"),
+)
+POINTER_REFUSED = Message(
+    "pointer_refused",
+    logging.ERROR,
+    "a pointer on the control topic is refused, the rules before stay in force",
+    "Look who writes to the control topic: only `fraudstream rules` and workers should.",
+    ("problem",),
+    per=("problem",),
+)
+CONTROL_RECORD_BAD = Message(
+    "control_record_bad",
+    logging.ERROR,
+    "control topic, offset {offset}: {problem}",
+    "Look who writes to the control topic: only `fraudstream rules` and workers should.",
+    per=("problem",),
 )
 PARTITION_STARTS = Message(
     "partition_starts",
@@ -195,6 +217,14 @@ TABLE_RECORD_BAD = Message(
     "reference table {table}: record {offset} of {topic}-{partition} is passed over: {problem}",
     "Look at the record at its offset; talk to its producer. The first ones of a table are told.",
     per=("table", "partition", "problem"),
+)
+WIRE_FALLBACK = Message(
+    "wire_fallback",
+    logging.WARNING,
+    "{part}: record by record, not by batches: {reason}",
+    "Decisions are the same, throughput is less. `format`: the topic holds batches of an old message format. "
+    "`differs`, `failed`: tell the maintainers.",
+    per=("part", "reason"),
 )
 LIBRARY = Message(
     "library",

@@ -61,6 +61,8 @@ class Partition:
         self.next_offset = 0
         """Everything below was processed."""
         self.began_s = time.monotonic()
+        self.bundle_since = 0
+        """Offset from which on the bundle in force is."""
         self._services = services
         self._settings = services.settings
         self._topics = services.settings.topics
@@ -265,6 +267,7 @@ class Partition:
             input_end=bounds.end,
             published=len(published.offset),
         )
+        self.bundle_since = journal.bundle_since(self._running.bundle, self.next_offset)
         self.intake.seek(self.next_offset)
         self.phase = Phase.RUNNING
 
@@ -479,6 +482,8 @@ class Partition:
         version = self._journal.journal.in_force(self.next_offset)
         if version == self._running:
             return
+        if version.bundle != self._running.bundle:
+            self.bundle_since = self.next_offset
         bundle, model = await self._load(version)
         other = bundle.definitions != self._pipeline.bundle.definitions
         if version.rebuilds(self._running, other_definitions=other):

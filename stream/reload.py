@@ -8,16 +8,14 @@ schema or other time settings need a restart, since the state has to be built ag
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from fraudstream.models.linear import LinearModel
 from fraudstream.stream import messages
+from fraudstream.stream.change_keeper import ChangeKeeper
 from fraudstream.stream.directory import Stamp, check_directory, stamp
+from fraudstream.stream.enrichment.directory import TableFiles
 from fraudstream.stream.logs import tell
-from fraudstream.stream.partition import Partition
-from fraudstream.stream.pipeline import needs_rebuild
-from fraudstream.stream.reference_keeper import ReferenceKeeper
 from fraudstream.stream.services import Services
 
 SETTLE_S = 0.15
@@ -33,17 +31,17 @@ class Reloader:
         interval_ms: int,
         model: LinearModel | None,
         services: Services,
-        partitions: Callable[[], Iterable[Partition]],
+        changes: ChangeKeeper,
         seen: Stamp,
-        keeper: ReferenceKeeper,
+        files: TableFiles,
     ) -> None:
         self._path = path
         self._interval_s = interval_ms / 1000
         self._model = model
         self._services = services
-        self._partitions = partitions
+        self._changes = changes
         self._seen = seen
-        self._keeper = keeper
+        self._files = files
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -63,44 +61,11 @@ class Reloader:
 
     async def reload(self) -> tuple[str, str]:
         """Look at the directory once; return what became of it, a value of ``reload_total``, and why not."""
-        services, catalogue = self._services, self._services.catalogue
-        checked = await asyncio.to_thread(check_directory, self._path, self._model, self._keeper.files)
+        checked = await asyncio.to_thread(check_directory, self._path, self._model, self._files)
         if checked.bundle is None:
-            tell(
-                messages.RULES_REFUSED,
-                rules_dir=self._path,
-                errors=checked.errors,
-                problem=checked.problem,
-            )
+            tell(messages.RULES_REFUSED, rules_dir=self._path, problem=checked.problem)
             return "invalid", checked.problem
-        bundle = checked.bundle
-        before = services.target.bundle or self._running()
-        if bundle.hash == before:
-            services.target = services.target._replace(bundle=bundle.hash)
-            return "unchanged", ""
-        if before is not None:
-            known = await catalogue.bundle(before)
-            if (other := needs_rebuild(known, bundle)) is not None:
-                problem = (
-                    f"{self._path} has another {other}, which needs a restart: the state has to be built "
-                    "again from the input; the rules before stay in force"
-                )
-                tell(messages.RULES_NEED_RESTART, problem=problem)
-                return "needs_restart", problem
-        catalogue.add_bundle(bundle)
-        if problems := await self._keeper.adopt(bundle, checked.tables):
-            problem = "\n".join(problems.values())
-            tell(messages.RULES_LACK_TABLES, rules_dir=self._path, tables=len(problems), problem=problem)
-            return "invalid", problem
-        partitions = list(self._partitions())
-        for partition in partitions:
-            partition.retarget()
-        await asyncio.gather(*(partition.switched.wait() for partition in partitions))
-        tell(messages.RULES_APPLIED, rules_dir=self._path, bundle=bundle.hash, partitions=len(partitions))
-        return "applied", ""
-
-    def _running(self) -> str | None:
-        for partition in self._partitions():
-            if (running := partition.running) is not None:
-                return running.bundle
-        return None
+        result, problem = await self._changes.submit(checked)
+        if problem:
+            tell(messages.RULES_REFUSED, rules_dir=self._path, problem=problem)
+        return result, problem

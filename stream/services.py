@@ -37,6 +37,8 @@ class Services:
     owner: str
     rules_problem: str = ""
     """Why the rules directory cannot be used, where ``target`` names no bundle."""
+    assigned: Callable[[set[int]], None] = lambda _: None
+    """The group gave these partitions; told before they start."""
     accept_short_history: bool = False
     backfill: bool = False
     """At the start features that are warming are filled from the input."""

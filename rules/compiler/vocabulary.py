@@ -228,6 +228,11 @@ POLICY = Shape(
         "timezone": Key("Time zone of bare dates outside rule sets.", TEXT),
         "segment": Key("Field that says which segment an event belongs to, for params `by_segment`.", NAME),
         "model_bands": Key("Thresholds of the champion's score.", Listed(BAND)),
+        "signers": Key(
+            "Who may sign bundles: name and Ed25519 public key, the base64 line of its PEM file; a wider "
+            "change needs two of them.",
+            Mapped(TEXT),
+        ),
     },
     frozenset({"fallback", "deadline", "alert_budget", "control_group"}),
 )

@@ -36,7 +36,8 @@ def evaluate(m, p, q, kind, header, watermark, event, value, state):  # type: ig
     time = m[event] >> at.TIME_SHIFT
     count = p[q + at.K_WINDOW_COUNT]
     borders = m[at.C_SCRATCH] + p[at.P_SCRATCH_BORDERS]
-    base, capacity, lo, head, hi, panes = (
+    base, column, capacity, lo, head, hi, panes = (
+        np.int64(0),
         np.int64(0),
         np.int64(0),
         np.int64(0),
@@ -74,10 +75,12 @@ def evaluate(m, p, q, kind, header, watermark, event, value, state):  # type: ig
         reaches, pane_head = pane_borders(m, p, q, panes, time, watermark, earliest, borders)
     evicted = m[at.CONTROL + kind * at.KIND_STATE + at.EVICTED]
     if evicted != at.NEVER and (earliest < evicted or p[q + at.K_WINDOWLESS] == 1):
-        # Unless it has older events, this key may be one that went.
-        older = panes != 0 or (
-            lo < hi and m[base + p[q + at.K_FROZEN_WORDS] + lo] >> at.TIME_SHIFT <= evicted
-        )
+        # Unless it has older events, this key may be one that went. Those that nobody can see do not count,
+        # whether they have left or not.
+        older = panes != 0
+        if lo < hi:
+            first = first_after(m, column, lo, hi, watermark - p[q + at.K_RETAIN])
+            older = older or (first < hi and m[column + first] >> at.TIME_SHIFT <= evicted)
         reaches = reaches or not older
     for number in range(p[q + at.K_ACC_COUNT]):
         a = p[q + at.K_ACCS] + number * at.ACC

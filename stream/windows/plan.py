@@ -104,7 +104,7 @@ def compile_features(features: FeatureSet, schema: Schema, read: frozenset[str] 
     head[at.P_KINDS] = len(kinds)
     head[at.P_EVENTS_MAX] = time.max_events_per_key
     head[at.P_SCRATCH_BORDERS], head[at.P_SCRATCH_BANK], head[at.P_SCRATCH_SEEN] = borders, bank, seen
-    head[at.P_SCRATCH_WORDS] = seen + max((kind.list_max for kind in kinds), default=0)
+    head[at.P_SCRATCH_WORDS] = seen + 1 + 2 * max((kind.list_max for kind in kinds), default=0)
     head[at.P_LARGE], head[at.P_SCAN] = at.CAPACITY_LARGE, at.SCAN_MAX
     head[at.P_FOLD], head[at.P_GAIN], head[at.P_LENT] = at.FOLD_MIN, at.PANE_GAIN, at.LENT_MIN
     table.words[: at.P_RECORDS] = head
@@ -181,6 +181,7 @@ def _kind_record(
     result[at.K_LEVEL_WORDS] = sum(acc.level_words for acc in accumulators)
     result[at.K_LISTS] = sum(acc.kind_class == at.CLASS_VALUES for acc in accumulators)
     result[at.K_LIST_MAX] = kind.list_max
+    result[at.K_MARK] = max(at.MARK_EVENTS, 2 * kind.list_max)
     result[at.K_AGE] = age
     result[at.K_STEPS] = table.add([word for step in steps for word in step])
     result[at.K_STEP_COUNT], result[at.K_PANED] = len(steps), paned

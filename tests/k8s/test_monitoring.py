@@ -134,8 +134,9 @@ def add_stale_table(rules: Path) -> None:
         "apiVersion: fraudstream/v1\nkind: RuleSet\n"
         "defaults: {owner: tests@bank.example, timezone: Asia/Shanghai}\nrules:\n"
         '  - {id: profile.high, title: high band, on: [payment], when: profile.band == "high", '
-        "severity: low, action: none, score: 5, reason: {en: high band}, tests: [{name: high, given: {profile.band: high}, "
-        "expect: {match: true}}, {name: low, given: {profile.band: low}, expect: {match: false}}]}\n"
+        "severity: low, action: none, score: 5, reason: {en: high band}, "
+        "tests: [{name: high, given: {profile.band: high}, expect: {match: true}}, "
+        "{name: low, given: {profile.band: low}, expect: {match: false}}]}\n"
     )
     data = rules / "data" / "profile.csv"
     data.parent.mkdir()

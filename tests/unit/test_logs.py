@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from support import log_messages
 
-from fraudstream.stream import logs, messages
+from fraudstream.stream import cli, logs, messages
+from fraudstream.stream.commands import worker
 from fraudstream.stream.errors import Refusal
 from fraudstream.stream.logs import KEPT, Sink, as_json, as_text, line_of, tell
 from fraudstream.stream.messages import MESSAGES
@@ -169,3 +170,28 @@ def test_a_log_whose_reader_is_gone_stops_nobody() -> None:
     log = Log()
     log.stream.close()
     log.sink.handle(log_messages.make_record(messages.DRAINS))
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_worker_that_ends_says_why_once(
+    form: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In JSON as its last message, else as the command line's last line; with the same exit code."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise Refusal("do this")
+
+    monkeypatch.setattr(worker, "serve", refuse)
+    monkeypatch.setenv("FRAUDSTREAM_LOG_FORMAT", form)
+    try:
+        assert cli.main(["worker"]) == 78
+    finally:
+        root.handlers, root.level = before
+    (line,) = capsys.readouterr().err.splitlines()
+    if form == "console":
+        assert line == "fraudstream: do this"
+    else:
+        shown = json.loads(line)
+        assert (shown["event"], shown["exit_code"], shown["problem"]) == ("worker_ends", 78, "do this")
