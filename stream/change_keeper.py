@@ -44,7 +44,8 @@ from fraudstream.stream.partition import Partition
 from fraudstream.stream.recovery import check_bundle
 from fraudstream.stream.reference_keeper import ReferenceKeeper
 from fraudstream.stream.services import Services
-from fraudstream.stream.transport import Outgoing, settle
+from fraudstream.stream.transport import settle
+from fraudstream.stream.wire.batches_out import Outgoing
 
 POLL_S = 0.2
 """Between two looks at the control topic."""

@@ -28,6 +28,7 @@ COMMANDS = {
     "reference": "fraudstream.stream.commands.reference",
     "features": "fraudstream.stream.commands.features",
     "replay": "fraudstream.stream.commands.replay",
+    "why": "fraudstream.stream.commands.why",
     "export": "fraudstream.stream.commands.export",
     "generate": "fraudstream.bench.traffic.command",
     "soak": "fraudstream.bench.soak",

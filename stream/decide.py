@@ -179,7 +179,7 @@ def decide(
     if replayed is not None:
         active = active | replayed
     if len(plan.limited):
-        true = _with_limits(plan, true, limited)
+        true = with_limits(plan, true, limited)
     decision = np.empty(n, np.uint8)
     score = np.empty(n, np.int32)
     allowed = np.empty(n, np.uint8)
@@ -205,8 +205,8 @@ def decide(
     return Decided(decision, score, reasons, matches, counts)
 
 
-def _with_limits(plan: DecidePlan, true: U64, limited: U64 | None) -> U64:
-    """Append what limited rules block, and what they only alert."""
+def with_limits(plan: DecidePlan, true: U64, limited: U64 | None) -> U64:
+    """Append what limited rules block, and what they only alert; ``limited`` as in :func:`decide`."""
     acts = true[plan.limited[:, 1]]
     held = np.zeros_like(acts) if limited is None else limited[plan.limited[:, 0]]
     return np.concatenate([true, acts & ~held, acts & held])

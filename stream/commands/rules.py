@@ -22,6 +22,7 @@ from fraudstream.rules.compiler.formatter import FormatError, format_text
 from fraudstream.rules.compiler.jsonschema import document_schema, json_schema
 from fraudstream.rules.compiler.source import Diagnostic, Span, render_all
 from fraudstream.rules.compiler.vocabulary import DOCUMENTS
+from fraudstream.stream.commands import backtest, why
 from fraudstream.stream.commands.bundle_arguments import EXAMPLES as BUNDLE_EXAMPLES
 from fraudstream.stream.commands.bundle_arguments import add_actions
 from fraudstream.stream.commands.findings import FORMATS
@@ -39,7 +40,9 @@ _EXAMPLES = """examples:
   fraudstream rules test rules/ --junit tests.xml
   fraudstream rules fmt rules/ --check
   fraudstream rules explain card.testing.small_auths
-  fraudstream rules diff main/rules rules
+  fraudstream rules diff main/rules rules --on log.jsonl
+  fraudstream rules backtest rules/ --input log.jsonl --labels labels.jsonl --base main/rules --html a.html
+  fraudstream rules why 0:18231 --input log.jsonl
   fraudstream rules schema > fraudstream.schema.json
   fraudstream rules lsp --stdio"""
 _EXAMPLES += BUNDLE_EXAMPLES
@@ -89,6 +92,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     changes.add_argument("before", type=Path, metavar="A", help="rules directory as it was")
     changes.add_argument("after", type=Path, metavar="B", help="rules directory as it is")
     changes.add_argument("--text", action="store_true", help="the changed lines too")
+    backtest.add_log_arguments(changes, "--on", required=False)
+    changes.add_argument("--labels", type=Path, metavar="F", help="with --on: labels of the log")
+    backtest.add_arguments(action("backtest", backtest.run, backtest.HELP))
+    why.add_arguments(action("why", why.run, why.SUMMARY))
     schema = action("schema", _schema, "print the JSON Schema of the files, for editors")
     schema.add_argument("--kind", choices=sorted(DOCUMENTS), help="of one kind of file only")
     lsp = action("lsp", _lsp, "answer an editor: errors, completion, hover, go to definition")
@@ -314,7 +321,7 @@ def _diff(args: argparse.Namespace) -> int:
         return Exit.FINDINGS
     lines = semantic(before.compiled, after.compiled)
     print("\n".join(lines or ["nothing changed in what the rules mean"]))
-    return Exit.OK
+    return Exit.OK if args.input is None else backtest.behaviour(args)
 
 
 def _schema(args: argparse.Namespace) -> int:

@@ -35,6 +35,9 @@ EVACUATED_PER_KEY, EVACUATED_MIN = 24, 4096
 """What an evacuation costs per row and kind, and at least for each slice (see ``kernel_evacuate``)."""
 DONE, GROW, EXHAUSTED, TIDY = 0, 1, 2, 3
 _SKIPPED = np.uint16(1 | 4)  # Flag.DUPLICATE, Flag.LATE
+HELD = 1 << 15
+"""Beside the flags of a row: its features are wanted, it does not enter (simulations)."""
+_HELD = np.uint16(HELD)
 
 
 @njit(cache=True, nogil=True)
@@ -253,6 +256,8 @@ def advance(  # type: ignore[no-untyped-def]
             )
             if clamped or reaches:
                 approximate[row] = 1
+            if flags[row] & _HELD:
+                continue
             if header < 0:
                 header = add_key(m, kind, low[row], high[row])
             if header < 0 or not insert(m, p, q, header, watermarks[row], event):

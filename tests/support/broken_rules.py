@@ -91,7 +91,7 @@ MISTAKES: tuple[tuple[str, str, str, str], ...] = (
     ("a sum of own currencies", FEATURES, DECLINES, "{agg: sum, of: txn.amount_original, key: card.id, window: 1h}"),
     ("distinct without max", FEATURES, CUSTOMERS, "{agg: distinct, of: customer.id, key: device.id, window: 24h}"),
     ("an unknown key field", FEATURES, DECLINES, "{agg: count, key: card, window: 10m}"),
-    ("a key of money", FEATURES, DECLINES, "{agg: count, key: txn.amount, window: 10m}"),
+    ("a key of a place", FEATURES, DECLINES, "{agg: count, key: txn.geo, window: 10m}"),
     ("since with current", FEATURES, IDLE, "{agg: since_last, key: account.id, current: include}"),
     ("ewma without a half-life", FEATURES, IDLE, "{agg: ewma, of: txn.amount, key: account.id}"),
     ("a half-life of a sum", FEATURES, IDLE, "{agg: sum, of: txn.amount, key: account.id, window: 1h, half_life: 1h}"),
