@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -124,6 +125,7 @@ def take(
     directory = SnapshotStore(Path(path), kept=rounds + 1)
     runs = []
     for number in range(rounds):
+        print(f"snapshot {number + 1} of {rounds}", file=sys.stderr)
         times = Times()
         begin = time.perf_counter()
         copy = pipeline.begin_snapshot()
@@ -165,7 +167,8 @@ def restore(workload: str, resolution: str, path: str, rounds: int) -> dict[str,
     read, restored, processor, first = [], [], [], []
     pipeline: Pipeline | None = None
     newest = max(Path(path).glob("*.snapshot"))
-    for _ in range(rounds):
+    for number in range(rounds):
+        print(f"restore {number + 1} of {rounds}", file=sys.stderr)
         pipeline = None
         begin = time.perf_counter()
         snapshot = read_snapshot(newest)

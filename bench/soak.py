@@ -16,16 +16,20 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, Producer, TopicPartition
+from prometheus_client.parser import text_string_to_metric_families
 
 from fraudstream.bench import report
 from fraudstream.bench.demo import parse_duration_s
 from fraudstream.bench.kafka import FIXED_TIMES
+from fraudstream.bench.observe import free_port
 from fraudstream.bench.processes import Process, running, temporary_home, write_rules
 from fraudstream.bench.soak_load import Probe, Reader, Record, Sender, read_records
 from fraudstream.bench.soak_report import Run, verdict, write_report
@@ -34,6 +38,7 @@ from fraudstream.bench.workloads import WORKLOADS
 from fraudstream.stream.cluster import Cluster, quiet
 from fraudstream.stream.errors import BadUse, Exit, FraudstreamError
 from fraudstream.stream.localkafka import LocalKafka
+from fraudstream.stream.metrics import RELOADS, RESULT
 from fraudstream.stream.topics import create_topics
 
 SUMMARY = "long run under load with reloads, snapshots and hostile input; report"
@@ -69,6 +74,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 class Editor(threading.Thread):
     """Edits the rules directory now and then: another title, and every third time an error."""
 
+    APPLIED, REFUSED = "applied", "invalid"
+    """Values of ``reload_total``."""
+
     def __init__(self, rules: Path) -> None:
         super().__init__(daemon=True, name="editor")
         self.edits: list[tuple[float, str]] = []
@@ -87,7 +95,7 @@ class Editor(threading.Thread):
             temporary = self._rules.parent / "edited.yaml"
             temporary.write_text(text)
             temporary.replace(self._rules / RULES)
-            self.edits.append((time.time(), "refused" if wrong else "applied"))
+            self.edits.append((time.time(), self.REFUSED if wrong else self.APPLIED))
 
 
 def _edited(good: str, number: int) -> str:
@@ -120,7 +128,8 @@ def run(args: argparse.Namespace) -> int:
         rules = write_rules(workload.files(""), home / "rules")
         assert workload.model is not None
         (home / "champion.json").write_bytes(workload.model())
-        worker, watched = stack.enter_context(_watched_worker(kafka.bootstrap, home, rules))
+        port = free_port()
+        worker, watched = stack.enter_context(_watched_worker(kafka.bootstrap, home, rules, port))
         _say(f"worker decides {history:,} records of history")
         _await_history(kafka.bootstrap, names.decisions, history, worker, stop)
         sender = Sender(kafka.bootstrap, names.input, records, history, live, args.rate)
@@ -131,6 +140,7 @@ def run(args: argparse.Namespace) -> int:
         memory = _watch(worker, sender, reader, stop)
         editor.closing.set()
         _await_answers(sender, reader, worker)
+        reloads = _await_reloads(port, len(editor.edits), worker)
         probe.close()
         reader.close()
         odd = _made(maker, stopped=stop.is_set())
@@ -149,6 +159,7 @@ def run(args: argparse.Namespace) -> int:
         stalls=reader.stalls,
         memory=memory,
         edits=editor.edits,
+        reloads=reloads,
         watched=watched,
         sender_late=sender.late,
         probe_slow=probe.slow,
@@ -216,7 +227,7 @@ def _preload(bootstrap: str, topic: str, records: Iterator[Record], count: int) 
 
 @contextmanager
 def _watched_worker(
-    bootstrap: str, home: Path, rules: Path
+    bootstrap: str, home: Path, rules: Path, port: int
 ) -> Iterator[tuple[Process, list[dict[str, Any]]]]:
     """Run a worker under watch; the list has the watch's notes when it has ended."""
     notes = home / "watch.jsonl"
@@ -227,7 +238,7 @@ def _watched_worker(
         "FRAUDSTREAM_START": "earliest",
         "FRAUDSTREAM_STATE_DIR": str(home / "state"),
         "FRAUDSTREAM_APP_ID": "soak",
-        "FRAUDSTREAM_METRICS_PORT": "0",
+        "FRAUDSTREAM_METRICS_PORT": str(port),
         "FRAUDSTREAM_RULES_DIR": str(rules),
         "FRAUDSTREAM_MODEL_PATH": str(home / "champion.json"),
         "FRAUDSTREAM_SNAPSHOT_INTERVAL_S": str(SNAPSHOT_EVERY_S),
@@ -282,3 +293,23 @@ def _await_answers(sender: Sender, reader: Reader, worker: Process) -> None:
     while reader.answered < sender.sent and time.monotonic() < until:
         worker.check()
         time.sleep(0.1)
+
+
+def _await_reloads(port: int, edits: int, worker: Process) -> Counter[str]:
+    """Return what the worker counts about edits of the rules, once it has looked at all of them."""
+    until = time.monotonic() + 30
+    while True:
+        worker.check()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+            families = list(text_string_to_metric_families(answer.read().decode()))
+        found = Counter(
+            {
+                sample.labels[RESULT.name]: int(sample.value)
+                for family in families
+                for sample in family.samples
+                if sample.name == RELOADS.full_name
+            }
+        )
+        if found.total() >= edits or time.monotonic() > until:
+            return found
+        time.sleep(0.5)

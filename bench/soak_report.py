@@ -54,6 +54,9 @@ class Run:
     stalls: Sequence[Stall]
     memory: Sequence[tuple[float, int]]
     edits: Sequence[tuple[float, str]]
+    """When, and what the worker should make of it: a value of ``reload_total``."""
+    reloads: Mapping[str, int]
+    """What it counted."""
     watched: Sequence[Mapping[str, Any]]
     sender_late: Sequence[tuple[float, float]]
     probe_slow: Sequence[tuple[float, float]]
@@ -107,6 +110,13 @@ def verdict(run: Run) -> list[str]:
         )
     if run.repeated:
         problems.append(f"{run.repeated:,} decisions were out of order or repeated")
+    meant = Counter(what for _, what in run.edits)
+    was = Counter(run.reloads)
+    problems += [
+        f"{meant[what]} edits should be {what}, {was[what]} were"
+        for what in sorted(meant | was)
+        if meant[what] != was[what]
+    ]
     trends = run.trends()
     if not trends:
         problems.append(f"too short for a verdict: fewer than {MINUTES_MIN} minutes after the warm-up")
@@ -156,7 +166,6 @@ def write_report(run: Run, command: str, accounts: int, directory: Path) -> Path
 def _verdict(run: Run) -> Table:
     problems = verdict(run)
     snapshots = sum(note["kind"] == "snapshot" for note in run.watched)
-    outcomes = Counter(what for _, what in run.edits)
     note = "**Does not hold:** " + "; ".join(problems) + "." if problems else "**Holds.**"
     if run.cut_short:
         note += " It was ended early."
@@ -167,8 +176,8 @@ def _verdict(run: Run) -> Table:
         ["records sent", run.sent],
         ["decisions, each in the order of its record", run.answered],
         ["records that the mix W5 made, history included", run.odd],
-        ["edits of the rules put in force", outcomes["applied"]],
-        ["edits of the rules refused", outcomes["refused"]],
+        ["edits of the rules put in force", run.reloads.get("applied", 0)],
+        ["edits of the rules refused", run.reloads.get("invalid", 0)],
         ["snapshots", snapshots],
         [f"stalls above {STALL_MS:g} ms", len(run.stalls)],
     ]

@@ -44,7 +44,8 @@ from fraudstream.stream.partition import Partition
 from fraudstream.stream.recovery import check_bundle
 from fraudstream.stream.reference_keeper import ReferenceKeeper
 from fraudstream.stream.services import Services
-from fraudstream.stream.transport import Outgoing, settle
+from fraudstream.stream.transport import settle
+from fraudstream.stream.wire.batches_out import Outgoing
 
 POLL_S = 0.2
 """Between two looks at the control topic."""
@@ -83,6 +84,7 @@ class ChangeKeeper:
         """The directory was edited while no worker ran; it is announced once it is journaled."""
         self._told: Report | None = None
         self._last: tuple[str, State, str] = ("", "active", "")
+        self._gone = False
         self._turn = asyncio.Lock()
 
     # Start -------------------------------------------------------------------------------------------
@@ -148,6 +150,9 @@ class ChangeKeeper:
             if base is not None and checked.bundle.hash == base.hash:
                 self._services.target = self._services.target._replace(bundle=base.hash)
                 return "unchanged", ""
+            if self._pointer is not None and checked.bundle.hash == self._pointer.directory:
+                # Touched, not edited: what was applied since stays in force.
+                return "unchanged", ""
             owned = len(list(self._partitions()))
             if owned != self._services.facts.partitions:
                 return "unapproved", self._not_alone(owned)
@@ -186,8 +191,9 @@ class ChangeKeeper:
 
     async def farewell(self) -> None:
         """Take back the report: this worker owns nothing any more."""
-        if self._told is not None:
-            key, _ = write_report(self._told)
+        told, self._told, self._gone = self._told, None, True
+        if told is not None:
+            key, _ = write_report(told)
             await self._append(key, None)
 
     async def _follow(self) -> None:
@@ -278,7 +284,7 @@ class ChangeKeeper:
     async def _heal(self, change: str, problem: str) -> None:
         tell(messages.POINTER_REFUSED, problem=problem)
         await self._answer(change, "refused", problem)
-        if self._pointer is not None and self._seen != self._pointer:
+        if self._pointer is not None:
             self._seen = self._pointer
             await self._append(*write_pointer(self._pointer))
 
@@ -300,9 +306,13 @@ class ChangeKeeper:
             archive = await self._services.catalogue.archive(change.bundle)
         except Refusal as problem:
             return Judged(change, Checked(None, str(problem), 1), "invalid", str(problem), "")
-        judged = await asyncio.to_thread(
-            judge, change, archive, ground, self._model, self._tables.files, running=running
-        )
+        try:
+            judged = await asyncio.to_thread(
+                judge, change, archive, ground, self._model, self._tables.files, running=running
+            )
+        except Exception as problem:  # noqa: BLE001 - who may write to the topic must not end workers by it
+            text = f"the change could not be judged: {problem!r}"
+            return Judged(change, Checked(None, text, 1), "failed", text, "")
         return self._fitting(judged)
 
     def _fitting(self, judged: Judged) -> Judged:
@@ -405,7 +415,7 @@ class ChangeKeeper:
         }
         change, state, problem = self._last
         told = Report(self._services.owner, 0, change, state, problem, partitions)
-        if told == self._told or (self._told is None and not partitions and not change):
+        if self._gone or told == self._told or (self._told is None and not partitions and not change):
             return
         self._told = told
         await self._append(*write_report(replace(told, at_ms=time.time_ns() // 1_000_000)))

@@ -218,6 +218,14 @@ TABLE_RECORD_BAD = Message(
     "Look at the record at its offset; talk to its producer. The first ones of a table are told.",
     per=("table", "partition", "problem"),
 )
+WIRE_FALLBACK = Message(
+    "wire_fallback",
+    logging.WARNING,
+    "{part}: record by record, not by batches: {reason}",
+    "Decisions are the same, throughput is less. `format`: the topic holds batches of an old message format. "
+    "`differs`, `failed`: tell the maintainers.",
+    per=("part", "reason"),
+)
 LIBRARY = Message(
     "library",
     logging.WARNING,

@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 from fraudstream.stream.enrichment.store import OUTCOMES as JOIN_OUTCOMES
 from fraudstream.stream.outcome import FLAG_NAMES, Decision
 from fraudstream.stream.wire.codes import REJECTION_CODES
+from fraudstream.stream.wire.types import EXACT_REASONS
 
 NAMESPACE = "fraudstream"
 
@@ -90,6 +91,9 @@ BUNDLE = Label("bundle", source="hash of the bundle in force")
 TABLE = Label("table", source="reference tables that rules, filters or the model in force read")
 VERSION = Label("version", source="hashes of the content of reference tables in force")
 JOIN = Label("outcome", JOIN_OUTCOMES)
+EXACT = Label("reason", EXACT_REASONS)
+FALLBACK_PART = Label("part", ("fetch", "produce"))
+FALLBACK = Label("reason", ("compressed", "damaged", "differs", "failed", "format"))
 
 LATENCY_BUCKETS_S = (
     *(0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05),
@@ -139,6 +143,26 @@ DEAD_LETTERS = Metric(
     "Input records that could not be read, by rejection code.",
     "Not zero: a producer sends what the schema does not allow; the dead-letter topic has the bytes.",
     (CODE,),
+)
+EXACT_LANE = Metric(
+    "exact_lane_records_total",
+    Kind.COUNTER,
+    "records",
+    "Records that the fast reader left to the exact one: those that are `rejected`, and good ones whose JSON "
+    "(`tokens`) or values it does not vouch for. The decisions are the same; each costs about 50 times more.",
+    "A large share of good records: see how the producer writes them, e.g. numbers of more than 15 digits.",
+    (EXACT,),
+)
+WIRE_FALLBACKS = Metric(
+    "wire_fallbacks_total",
+    Kind.COUNTER,
+    "fallbacks",
+    "Times that fetched batches, or batches to be sent, were handled record by record by the Kafka client "
+    "library because the fast way does not know or does not trust what it saw. The results are the same.",
+    "Not zero: the log says why; `format` is a topic with batches of an old message format. Throughput is "
+    "about a third.",
+    (FALLBACK_PART, FALLBACK),
+    sparse=True,
 )
 RULE_OUTCOMES = Metric(
     "rule_outcomes_total",
@@ -347,6 +371,8 @@ METRICS = (
     REFERENCE_JOINS,
     REFERENCE_BAD_RECORDS,
     REFERENCE_REFUSED,
+    EXACT_LANE,
+    WIRE_FALLBACKS,
 )
 """All of them, in the order of the reference page."""
 

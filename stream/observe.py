@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -64,6 +64,7 @@ class Observer:
         self._rules: dict[str, RuleCounts] = {}
         self._bundles: dict[str, Bundle] = {}
         self._steps: defaultdict[str, list[float]] = defaultdict(list)
+        self._fallbacks: deque[tuple[str, str]] = deque()
         self._latency_ms: list[I64] = []
         self._step_s = 0.0
         self._allowed: dict[Label, tuple[str, ...]] = {}
@@ -98,6 +99,8 @@ class Observer:
             for label, value in values.items():
                 if value:
                     self._counts[metric, (label,)] += value
+        for reason, value in result.batch.exact.items():
+            self._counts[m.EXACT_LANE, (reason,)] += value
         for cause, value in counts.fields_missing.items():
             self._counts[m.FIELDS_MISSING, cause] += value
         for join, value in counts.joins.items():
@@ -138,6 +141,10 @@ class Observer:
         """Count a delivery of a reference table that could not be used."""
         self._collected[table] = None
         self._counts[m.REFERENCE_REFUSED, (table,)] += 1
+
+    def fell_back(self, part: str, reason: str) -> None:
+        """Count that the wire left its fast way; safe in the consumer's thread."""
+        self._fallbacks.append((part, reason))
 
     def publish(self, partitions: Iterable[Watched], bundles: Iterable[Bundle]) -> None:
         """Put everything counted since the last time into the metrics."""
@@ -180,6 +187,8 @@ class Observer:
             self.metrics.set(m.RULE_LIMITED, count, name)
 
     def _publish_counts(self) -> None:
+        while self._fallbacks:
+            self._counts[m.WIRE_FALLBACKS, self._fallbacks.popleft()] += 1
         for (metric, labels), value in self._counts.items():
             self.metrics.add(metric, value, *labels)
         self._counts.clear()

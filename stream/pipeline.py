@@ -41,6 +41,7 @@ from fraudstream.stream.scoring import NO_MODEL, bind_model
 from fraudstream.stream.windows.copying import Copy
 from fraudstream.stream.windows.snapshot import DIGEST_BYTES, padded, seal, unseal
 from fraudstream.stream.windows.store import Admission, FeatureMatrix, SnapshotError, WindowStore
+from fraudstream.stream.windows.warm import warm as warm_windows
 from fraudstream.stream.wire.currency import to_base
 from fraudstream.stream.wire.decode import decode
 from fraudstream.stream.wire.encode import encode
@@ -502,6 +503,7 @@ class Pipeline:
     def warm(self) -> None:
         """Load every kernel by deciding made-up records with a scratch state; this one's is not touched."""
         warm_enrichment()
+        warm_windows()
         scratch = Pipeline(self.partition, self.hash_key, self.bundle, self.model)
         for begin in (0, 8):
             scratch.process(sample_slice(self.bundle.schema, self.partition, begin))

@@ -241,7 +241,7 @@ class Proposer:
             unattended()
         # Steps 1 and 2.
         for key, value in split_content("bundle", archive):
-            if key not in self.view.content:
+            if self.view.content.get(key) != value:
                 self.append(key, value)
         self.append(*write_change(change))
         # Step 3.

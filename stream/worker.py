@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -202,6 +203,9 @@ class Worker:
         self._spawn(reloader.run(), "reload")
         self._spawn(keeper.run(), "reference tables")
         self._spawn(changes.run(), "changes of the rules")
+        # What the start made stays to the end: no full collection has to walk it while decisions wait.
+        gc.collect()
+        gc.freeze()
 
     async def _decide_rules(
         self, services: Services, changes: ChangeKeeper, tables: ReferenceKeeper, checked: Checked

@@ -133,6 +133,10 @@ OVERVIEW = (
           [(f"sum by (kind) ({series(m.STATE_KEYS)})", "{{kind}}")]),
     Panel("timeseries", "History", "Event time that the windows cover, by partition.", "s",
           [(f"min by (partition) ({series(m.HISTORY)})", "partition {{partition}}")]),
+    Panel("timeseries", "Slow ways", "Records read by the exact lane; batches left to the client library.",
+          "ops",
+          [(f"sum by (reason) ({rate(m.EXACT_LANE)})", "read exactly: {{reason}}"),
+           (f"sum by (part, reason) ({rate(m.WIRE_FALLBACKS)})", "{{part}} one by one: {{reason}}")]),
 )
 RULES = (
     Panel("table", "Rules in force", "In the last hour, in number of transactions.", "short",

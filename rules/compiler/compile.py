@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -95,6 +97,24 @@ def compile_sources(
             about unused and undeclared features. None: not known.
         now_ms: the clock, for warnings about exceptions that are over; changes nothing else.
     """
+    with _without_collection():
+        return _compile(files, model_inputs, now_ms)
+
+
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """Leave cyclic garbage for later: trees of rules have no cycles, and looking for some costs a fifth."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _compile(files: Mapping[str, bytes], model_inputs: Iterable[str] | None, now_ms: int | None) -> Compiled:
     findings = Findings()
     if not _fits(files, findings):
         return Compiled(None, sorted_diagnostics(findings.items))
@@ -105,7 +125,7 @@ def compile_sources(
             "rulesets/*.yaml"
         )
         findings.error(Span("schema.yaml", 1, 1), "the file is missing", hint)
-    if "schema.yaml" not in sections:
+    if "schema.yaml" not in sections or findings.exhausted:
         return Compiled(None, sorted_diagnostics(findings.items))
     typology_file = sections.get("typologies.yaml")
     policy = read_policy(typology_file, findings)

@@ -34,7 +34,7 @@ FEATURES_MAX = 5_000
 KEY_FIELDS_MAX = 4
 STATE_BYTES_MIN = 1 << 20
 EVENTS_PER_KEY_MAX = 1 << 22
-KEY_TYPES = (Type.ID, Type.CATEGORY, Type.COUNTRY, Type.ENUM, Type.INTEGER, Type.DATE)
+KEY_TYPES = (Type.ID, Type.CATEGORY, Type.COUNTRY, Type.ENUM, Type.INTEGER, Type.MONEY, Type.DATE)
 
 SUMMED = (Agg.SUM, Agg.MEAN, Agg.STD, Agg.MIN, Agg.MAX)
 """Aggregates of one number."""

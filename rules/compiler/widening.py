@@ -19,6 +19,8 @@ from fraudstream.rules.compiler.terms import Constant, ListDecl, Term, every
 
 STEPS_MAX = 20_000
 """Comparisons of one proof; a rule that needs more counts as looser."""
+DEPTH_MAX = 150
+"""Conditions may use conditions; what is nested deeper counts as looser."""
 _OPPOSITE = {"<": ">=", ">=": "<", ">": "<=", "<=": ">", "is": "is not", "is not": "is"}
 
 
@@ -36,7 +38,7 @@ def widened(before: Compiled, after: Compiled) -> list[str]:
 
 def _rules(a: Declared, b: Declared) -> Iterator[str]:
     old = {rule.id: rule for rule in a.rules}
-    proof = _Proof(a, b)
+    proof = Proof(definitions(a), definitions(b), ranges_of(b))
     blocking = {item.id for item in b.typologies.typologies if item.block_at is not None}
     for rule in b.rules:
         if not _acts(rule):
@@ -59,7 +61,7 @@ def _acts(rule: DeclaredRule) -> bool:
     return bool(rule.evaluated and rule.mode.value != "shadow" and rule.full is not None)
 
 
-def _rule(a: DeclaredRule, b: DeclaredRule, proof: _Proof, *, decides: bool, scores: bool) -> Iterator[str]:
+def _rule(a: DeclaredRule, b: DeclaredRule, proof: Proof, *, decides: bool, scores: bool) -> Iterator[str]:
     if decides and a.action is not b.action:
         yield f"action {a.action.name.lower()} -> {b.action.name.lower()}"
     if b.never_override and not a.never_override:
@@ -72,6 +74,9 @@ def _rule(a: DeclaredRule, b: DeclaredRule, proof: _Proof, *, decides: bool, sco
         a.typology != b.typology or _points(b) > _points(a) or bool(b.parts.bands) != bool(a.parts.bands)
     ):
         yield f"more points for `{b.typology}`"
+    if decides and a.limit is not None and a.limit != b.limit:
+        # Another limit counts anew: a rule that had reached the one before acts again.
+        yield "another limit" if b.limit is not None else "no limit any more"
     assert a.full is not None
     assert b.full is not None
     if not proof.implies(b.full.term, a.full.term):
@@ -84,7 +89,7 @@ def _points(rule: DeclaredRule) -> int:
     return max((band.score for band in rule.parts.bands), default=rule.score)
 
 
-def _same_bands(a: DeclaredRule, b: DeclaredRule, proof: _Proof) -> bool:
+def _same_bands(a: DeclaredRule, b: DeclaredRule, proof: Proof) -> bool:
     old, new = ([(item.condition.checked.term, item.score) for item in rule.parts.bands] for rule in (a, b))
     return len(old) == len(new) and all(
         x[1] >= y[1] and proof.same(x[0], y[0]) for x, y in zip(old, new, strict=True)
@@ -123,16 +128,26 @@ def _block_at(bands: tuple[ModelBand, ...]) -> float:
     return min((band.at_micro for band in bands if band.action is Action.BLOCK), default=math.inf)
 
 
-class _Proof:
+class Proof:
     """Proves that one condition is true only where another is; what it can not prove it denies."""
 
-    def __init__(self, a: Declared, b: Declared) -> None:
-        self._definitions = (_definitions(a), _definitions(b))
+    def __init__(
+        self, before: Mapping[str, str], after: Mapping[str, str], ranges: Mapping[str, Region]
+    ) -> None:
+        """Prepare proofs.
+
+        Args:
+            before: what each name is in the directory before; names that differ are different values.
+            after: the same of the directory after.
+            ranges: bounds of names by their declaration.
+        """
+        self._definitions = (before, after)
         self._numbers: dict[object, int] = {}
         self._known: dict[int, tuple[Term, int]] = {}
         self._side: dict[int, int] = {}
-        self._ranges = ranges_of(b)
+        self._ranges = ranges
         self._steps = 0
+        self._depth = 0
 
     def implies(self, new: Term, old: Term) -> bool:
         """Return whether ``new`` (of the directory after) is provably true only where ``old`` is."""
@@ -147,8 +162,15 @@ class _Proof:
 
     def _implies(self, new: Term, new_holds: bool, old: Term, old_holds: bool) -> bool:
         self._steps += 1
-        if self._steps > STEPS_MAX:
+        if self._steps > STEPS_MAX or self._depth >= DEPTH_MAX:
             return False
+        self._depth += 1
+        try:
+            return self._step(new, new_holds, old, old_holds)
+        finally:
+            self._depth -= 1
+
+    def _step(self, new: Term, new_holds: bool, old: Term, old_holds: bool) -> bool:
         if new_holds and _is_definite(new):
             return self._implies(new.args[0], True, old, old_holds)
         if old_holds and _is_definite(old):
@@ -159,8 +181,8 @@ class _Proof:
             return self._implies(new, new_holds, old.args[0], not old_holds)
         if new_holds == old_holds and self._of(new) == self._of(old):
             return True
-        if old.constant is not None:
-            return bool(old.constant.value) == old_holds
+        if old.constant is not None and bool(old.constant.value) == old_holds:
+            return True
         if new.constant is not None:
             return bool(new.constant.value) != new_holds
         if old.op == ("and" if old_holds else "or"):
@@ -265,7 +287,7 @@ def _opposite(atom: Atom) -> Atom:
     return Atom(atom.term, _OPPOSITE[atom.op], atom.values)
 
 
-def _definitions(declared: Declared) -> Mapping[str, str]:
+def definitions(declared: Declared) -> Mapping[str, str]:
     """Return what each readable name is, by its name; columns are left out, they move."""
     found: dict[str, str] = {}
     for slot in declared.slots.values():
@@ -274,7 +296,7 @@ def _definitions(declared: Declared) -> Mapping[str, str]:
             found[slot.name] += declared.schema.hash
     for feature in declared.features.feature_set.features:
         for output in feature.outputs:
-            found[output.name] += feature.hash
+            found[output.name] = found.get(output.name, "") + feature.hash
     for name, shape in declared.reference.shapes.items():
         found[name] = found.get(name, "") + shape
     return found

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from fraudstream.models.linear import LinearModel
-from fraudstream.rules.bundle import Bundle
+from fraudstream.rules.bundle import Bundle, Mode
 from fraudstream.rules.compiler.compile import archive_files, archive_hash, make_archive
 from fraudstream.rules.compiler.switch_off import switched_off
 from fraudstream.stream.bundle_file import BundleFile, of_bundle, read_bundle, write_bundle
@@ -116,10 +116,29 @@ def rollback(args: argparse.Namespace) -> int:
                 raise BadUse(
                     f"`--to {args.to}` names {len(before)} of the bundles that were in force last:\n{known}"
                 )
+        if args.to is None:
+            before = _without_off(proposer, before)
         if not before:
-            raise NothingToCheck("no other bundle was in force before this one")
+            raise NothingToCheck(
+                "no other bundle was in force before this one in which every rule that is switched off is off"
+            )
         change = _change("rollback", before[0], args)
         return _propose(proposer, settings, change, proposer.archive(before[0]), named_model(None))
+
+
+def _without_off(proposer: Proposer, names: list[str]) -> list[str]:
+    """Return the first bundle in which no rule acts that is switched off, none if there is none."""
+    pointer = proposer.refresh().pointer
+    off = set() if pointer is None else set(pointer.off)
+    for name in names if off else names[:1]:
+        acting = (
+            {rule.id for rule in proposer.bundle(name).rules if rule.mode is not Mode.SHADOW}
+            if off
+            else set()
+        )
+        if not acting & off:
+            return [name]
+    return []
 
 
 def disable(args: argparse.Namespace) -> int:

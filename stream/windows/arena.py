@@ -8,8 +8,8 @@ from fraudstream.stream.windows import kernel_arena as kernel
 from fraudstream.stream.windows import layout as at
 from fraudstream.stream.windows.memory import Memory
 
-RETURN_WORDS: Final = 1 << 19
-"""4 MiB: words that were left go back in pieces of this size, one for a slice."""
+RETURN_WORDS: Final = 1 << 20
+"""8 MiB: words that were left go back in pieces of this size, one for a slice."""
 
 
 class Arena:

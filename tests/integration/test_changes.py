@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -21,7 +21,7 @@ from fraudstream.rules.compiler.switch_off import switched_off
 from fraudstream.stream.changes import POINTER_KEY, Pointer, new_id, write_pointer
 from fraudstream.stream.control_store import split_content
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(900)]
 
 
 def make(topics: Topics, home: Path, partitions: int = 1, **settings: str) -> Site:
@@ -89,7 +89,7 @@ def test_a_change_is_in_force_on_both_workers_partitions_and_taken_back(
     assert done.returncode == 78
     assert "--switch-on account.many" in done.stderr
     done = command(site, "rules", "rollback")
-    assert done.returncode == 78, "the bundle before has the rule too"
+    assert done.returncode == 3, "the bundles before have the rule too"
     done = command(site, "rules", "apply", "nine.bundle", "--switch-on", "account.many")
     assert done.returncode == 0, done.stderr
     done = command(site, "rules", "rollback", "--to", str(initial))
@@ -210,7 +210,7 @@ def test_a_wider_change_needs_two_signatures_of_those_who_were_named_before(
     # A restart does not let the refused directory in either.
     assert worker.stop() == 0
     worker = site.start()
-    worker.wait_for(lambda: "is not in force" in worker.text, "the refusal at the start")
+    worker.wait_for(lambda: "differs from what is in force" in worker.text, "the refusal at the start")
     worker.wait_for(lambda: "epoch" in worker.text, "the start")
     assert worker.stop() == 0
     assert len(bundles(site)) == 4
@@ -230,12 +230,16 @@ def test_a_restart_keeps_what_was_applied_and_takes_an_edit(topics: Topics, tmp_
     push(client, applied)
     feed.send(records[100:200])
     worker.wait_decided(200)
-    document = json.loads(urllib.request.urlopen(served(worker) + "/status", timeout=10).read())
-    assert document["partitions"][0]["bundle"] == archive_hash(applied)
-    assert document["partitions"][0]["bundle_since"] == 100
-    assert document["rules_change"]["kept"][0] == archive_hash(applied)
-    with pytest.raises(urllib.error.HTTPError):
-        urllib.request.urlopen(served(worker) + "/nothing", timeout=10)
+    address = served(worker)
+
+    def document() -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(urllib.request.urlopen(address + "/status", timeout=10).read())
+        return found
+
+    # The page is a second old at most.
+    worker.wait_for(lambda: document()["partitions"][0]["bundle"] == archive_hash(applied), "the status")
+    assert document()["partitions"][0]["bundle_since"] == 100
+    assert document()["rules_change"]["kept"][0] == archive_hash(applied)
     worker.kill()
     worker = site.start()
     feed.send(records[200:300])
@@ -262,7 +266,8 @@ def test_a_restart_keeps_what_was_applied_and_takes_an_edit(topics: Topics, tmp_
     assert worker.stop() == 0
     client.close()
     same_as_reference(site)
-    assert [version.from_offset for version in site.journal(0).versions] == [0, 100, 300, 400]
+    wanted = [archive_hash(rules_of(site, count)) for count in (4, 3, 7, 8)]
+    assert bundles(site) == wanted
 
 
 def test_a_switch_off_can_carry_nothing_else(topics: Topics, tmp_path: Path) -> None:

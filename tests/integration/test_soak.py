@@ -23,8 +23,8 @@ def start(reports: Path, duration: str) -> subprocess.Popen[str]:
 
 def test_a_short_soak_decides_everything_and_says_that_it_was_too_short(tmp_path: Path) -> None:
     """Exit 1: there are not enough minutes for a verdict, and nothing else is wrong but stalls."""
-    soak = start(tmp_path, "70s")
-    _, said = soak.communicate(timeout=800)
+    with start(tmp_path, "70s") as soak:
+        _, said = soak.communicate(timeout=800)
     assert soak.returncode == 1, said
     (page,) = tmp_path.glob("*.md")
     report = json.loads(page.with_suffix(".json").read_text())["data"]
@@ -38,17 +38,17 @@ def test_a_short_soak_decides_everything_and_says_that_it_was_too_short(tmp_path
 
 def test_sigterm_ends_a_soak_with_a_report(tmp_path: Path) -> None:
     """What was measured until then is not lost."""
-    soak = start(tmp_path, "1h")
-    assert soak.stderr is not None
-    seen: list[str] = []
-    for line in soak.stderr:
-        seen.append(line)
-        if "minute 1:" in line:
-            break
-    time.sleep(1)
-    soak.send_signal(signal.SIGTERM)
-    seen += soak.stderr.readlines()
-    assert soak.wait(120) == 1, "".join(seen)
+    with start(tmp_path, "1h") as soak:
+        assert soak.stderr is not None
+        seen: list[str] = []
+        for line in soak.stderr:
+            seen.append(line)
+            if "minute 1:" in line:
+                break
+        time.sleep(1)
+        soak.send_signal(signal.SIGTERM)
+        seen += soak.stderr.readlines()
+        assert soak.wait(120) == 1, "".join(seen)
     (page,) = tmp_path.glob("*.md")
     report = json.loads(page.with_suffix(".json").read_text())["data"]
     assert report["cut_short"]

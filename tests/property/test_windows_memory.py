@@ -27,6 +27,8 @@ from fraudstream.stream.windows import kernel_arena, layout
 from fraudstream.stream.windows.kernel_bits import pointer
 from fraudstream.stream.windows.store import WindowStore
 
+pytestmark = pytest.mark.timeout(1_800)
+"""On a machine that others use too."""
 TIME = TimeSettings(allowed_lateness_ms=10 * MINUTE, dedup_ms=HOUR)
 NEVER_HOLLOW = 1 << 50
 FEATURES = [
@@ -114,13 +116,13 @@ def test_memory_comes_back_when_keys_are_gone() -> None:
         run(store, events[begin : begin + 1_000], features)
     most, keys = store.state_bytes, sum(store.keys.values())
     later = START_MS + 6 * HOUR
-    quiet = [event(len(events) + i, i % 5, i % 40, later + i * 5_000, 5) for i in range(30_000)]
+    quiet = [event(len(events) + i, i % 5, i % 40, later + i * 2_500, 5) for i in range(60_000)]
     for begin in range(0, len(quiet), 500):
         run(store, quiet[begin : begin + 500], features)
     assert keys == 40_000
     assert sum(store.keys.values()) == 5
-    assert store._index.slots == 1 << 12
-    assert not store.moving
+    assert store._index.slots <= 1 << 13
+    assert store._arena.words < 40_000
     # Headers of the most keys there were stay: 64 bytes each.
     assert store.state_bytes - store._dedup.allocated_bytes - 64 * keys < most / 20
 

@@ -2,34 +2,45 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from support.worker import Site
 from support.worker_rules import write_rules
 
 from fraudstream.rules.compiler.compile import archive_hash, compile_sources, make_archive, read_directory
 from fraudstream.stream.changes import Action, Change, new_id
+from fraudstream.stream.cli import main
 from fraudstream.stream.errors import FraudstreamError
 from fraudstream.stream.proposing import InForceOn, Proposer
 from fraudstream.stream.settings import load_settings
 
 
-def command(site: Site, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `fraudstream` in the site's environment."""
-    return subprocess.run(
-        [sys.executable, "-m", "fraudstream.stream.cli", *arguments],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **site.environment},
-        cwd=site.home,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+class Done(NamedTuple):
+    """What became of a command."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def command(site: Site, *arguments: str) -> Done:
+    """Run `fraudstream` in the site's environment and directory."""
+    out, err = io.StringIO(), io.StringIO()
+    before = dict(os.environ)
+    os.environ.update(site.environment)
+    try:
+        with contextlib.chdir(site.home), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = main(list(arguments))
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    return Done(int(code), out.getvalue(), err.getvalue())
 
 
 def proposer(site: Site) -> Proposer:

@@ -20,6 +20,7 @@ KEYS: tuple[tuple[str, ...], ...] = (
     ("device.country",),
     ("txn.count", "txn.domestic"),
     ("txn.geo", "device.country"),
+    ("account.id", "txn.amount"),
 )
 NUMBERS = ("txn.amount", "txn.count", "txn.rate", "txn.age")
 VALUES = ("merchant.id", "device.country", "txn.geo", "txn.amount", "event.time")

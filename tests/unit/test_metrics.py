@@ -39,6 +39,8 @@ NAMES_OF_THE_CONTRACT = {
     "reference_joins_total": ("table", "outcome"),
     "reference_bad_records_total": ("table",),
     "reference_refused_total": ("table",),
+    "exact_lane_records_total": ("reason",),
+    "wire_fallbacks_total": ("part", "reason"),
 }
 
 
