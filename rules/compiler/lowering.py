@@ -397,9 +397,12 @@ class Lowering:
                     kept |= {register, register + 1}
         return {register: column for register, column in columns.items() if register not in kept}
 
-    def finish(self, references: Sequence[int]) -> Tables:
-        """Lay out the pool for outputs with these references."""
-        passing = self._passing()
+    def finish(self, references: Sequence[int], *, blocks: bool = True) -> Tables:
+        """Lay out the pool for outputs with these references.
+
+        Without ``blocks`` every feature has a register of its own: features may then be stored by column.
+        """
+        passing = self._passing() if blocks else {}
         first = self._register(k.BLOCK) if passing else 0
         # Atoms sorted by operation and register: the kernel's branches and cache lines repeat. Those of
         # passing features come first, block by block.

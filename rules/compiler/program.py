@@ -119,11 +119,11 @@ class BoundProgram:
         return true, unknown
 
 
-def compile_outputs(outputs: Sequence[Checked]) -> Program:
-    """Compile conditions, one output each, in order."""
+def compile_outputs(outputs: Sequence[Checked], *, blocks: bool = True) -> Program:
+    """Compile conditions, one output each, in order; ``blocks`` as in :meth:`Lowering.finish`."""
     lowering = Lowering()
     references = [lowering.condition(checked.term) for checked in outputs]
-    tables = lowering.finish(references)
+    tables = lowering.finish(references, blocks=blocks)
     return Program(
         outputs=len(outputs),
         slots=lowering.slots,

@@ -64,7 +64,7 @@ def outputs_of(rule: DeclaredRule) -> tuple[Checked, ...]:
 
 def rule_key(rule: DeclaredRule) -> str:
     """Return the hash of what a rule compiles to: equal ones match the same rows of one feature log."""
-    return compile_outputs(outputs_of(rule)).digest
+    return compile_outputs(outputs_of(rule), blocks=False).digest
 
 
 def score_rows(log: FeatureLog, at_micro: int) -> I64:
@@ -122,7 +122,7 @@ def _pass(log: FeatureLog, wanted: Mapping[str, _Wanted], text: str, *, keep: bo
     begins = np.cumsum([0, *(len(item.outputs) for item in wanted.values())])[:-1]
     gates = begins + 1
     collected = np.setdiff1d(np.arange(len(outputs)), gates)
-    program = compile_outputs(outputs)
+    program = compile_outputs(outputs, blocks=False)
     pieces: list[list[I64]] = [[] for _ in outputs]
     evaluated, unknown = np.zeros(len(outputs), np.int64), np.zeros(len(outputs), np.int64)
 

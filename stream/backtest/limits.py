@@ -61,7 +61,7 @@ def _judged(log: FeatureLog, bundle: Bundle, rules: Mapping[str, DeclaredRule]) 
         numbered.append(replace(rule, index=begin, gate=begin + 1, split=split))
     small = replace(bundle, rules=tuple(numbered))
     brakes: dict[int, Brakes] = {}
-    runner = ColumnRunner(log, compile_outputs(outputs))
+    runner = ColumnRunner(log, compile_outputs(outputs, blocks=False))
     found: dict[str, list[I64]] = {rule.id: [] for rule in numbered}
     with Progress("judge limits", log.rows, "rows", 2.0) as progress:
         for group, table in log.tables([*runner.names, at.AS_OF], log.groups):

@@ -192,7 +192,7 @@ def _state(array: Any, n: int) -> U8:
 
 
 class ColumnRunner:
-    """Runs a program over the stored columns that it reads, and no others."""
+    """Runs a program, compiled without blocks, over the stored columns that it reads, and no others."""
 
     def __init__(self, log: FeatureLog, program: Program) -> None:
         self._log = log
@@ -247,6 +247,8 @@ def _by_column(program: Program, hash_key: bytes, first: int) -> BoundProgram:
     """Bind a program so that it reads features like fields, their columns from row ``first`` on."""
     bound = program.bind(hash_key)
     pool = bound.pool
+    if pool[opcodes.STREAM + 1]:
+        raise ValueError("the program reads blocks of features; compile it with `blocks=False`")
     fields, features = (
         pool[pool[table] : pool[table] + opcodes.GATHER_WIDTH * pool[table + 1]].reshape(-1, 2)
         for table in (opcodes.FIELDS, opcodes.FEATURES)
