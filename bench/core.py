@@ -14,7 +14,7 @@ from rich.progress import Progress
 
 from fraudstream.bench.report import Table
 from fraudstream.bench.workloads import Workload
-from fraudstream.models.linear import load_model
+from fraudstream.models.file import load_model
 from fraudstream.rules.compiler.compile import compile_sources
 from fraudstream.stream.pipeline import Pipeline
 from fraudstream.stream.wire.types import Slice

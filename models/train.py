@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from river import compose, linear_model, optim, preprocessing
 
-from fraudstream.models.linear import F64, I64, U8, Input, dump_model
+from fraudstream.models.inputs import F64, I64, U8, Input
+from fraudstream.models.linear import dump_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Examples(NamedTuple):
     """Labelled rows in event order; n rows, k inputs."""
 
     x: F64
-    """[n, k] transformed inputs (:meth:`LinearModel.transform`)."""
+    """[n, k] transformed inputs (:meth:`fraudstream.models.model.Model.transform`)."""
     present: U8
     """[n, k]"""
     fraud: NDArray[np.bool_]
@@ -100,7 +101,7 @@ def export_river(
     settings: Settings,
     training: Mapping[str, Any],
 ) -> bytes:
-    """Write a learned pipeline as a model file (:mod:`fraudstream.models.linear`)."""
+    """Write a learned pipeline as a model file of format 1 (:mod:`fraudstream.models.linear`)."""
     scaler = model["StandardScaler"]
     regression = model["LogisticRegression"]
     keys = [item.key for item in inputs]

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from fraudstream.models.linear import LinearModel
+from fraudstream.models.model import Model
 from fraudstream.rules.bundle import Bundle, ReferenceTable
 from fraudstream.rules.iso4217 import DECIMALS
 from fraudstream.stream.enrichment.bound import TableVersion
@@ -39,7 +39,7 @@ class ReferenceKeeper:
     def __init__(
         self,
         services: Services,
-        model: LinearModel | None,
+        model: Model | None,
         files: TableFiles,
         partitions: Callable[[], Iterable[Partition]],
     ) -> None:

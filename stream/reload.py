@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from fraudstream.models.linear import LinearModel
+from fraudstream.models.model import Model
 from fraudstream.stream.directory import Stamp, check_directory, stamp
 from fraudstream.stream.partition import Partition
 from fraudstream.stream.pipeline import needs_rebuild
@@ -32,7 +32,7 @@ class Reloader:
         self,
         path: Path,
         interval_ms: int,
-        model: LinearModel | None,
+        model: Model | None,
         services: Services,
         partitions: Callable[[], Iterable[Partition]],
         seen: Stamp,

@@ -14,7 +14,8 @@ from typing import Any
 
 from aiokafka.errors import KafkaError
 
-from fraudstream.models.linear import LinearModel, ModelError
+from fraudstream.models.inputs import ModelError
+from fraudstream.models.model import Model
 from fraudstream.stream.app import WorkerApp
 from fraudstream.stream.control import Catalogue, Target
 from fraudstream.stream.core import CORE
@@ -241,7 +242,7 @@ class Worker:
             self._app.owner.failed(problem)
 
 
-def _load_model(catalogue: Catalogue, path: str) -> LinearModel | None:
+def _load_model(catalogue: Catalogue, path: str) -> Model | None:
     content = Path(path).read_bytes() if path else shipped_model()
     if content is None:
         return None

@@ -6,7 +6,8 @@ import orjson
 import pytest
 from support.logs import KEY, shipped_bundle
 
-from fraudstream.models.linear import Input, blank_model
+from fraudstream.models.file import blank_model
+from fraudstream.models.inputs import Input
 from fraudstream.stream.evidence import mask, personal_names
 from fraudstream.stream.pipeline import Pipeline
 from fraudstream.stream.scoring import bind_model, undeclared_inputs
