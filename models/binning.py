@@ -47,9 +47,13 @@ class Binner(base.Transformer):  # type: ignore[misc]
 
 
 def quantile_edges(values: NDArray[np.float64], count: int) -> list[float]:
-    """Return at most ``count`` rising edges that cut finite values into about equal parts."""
+    """Return rising edges: ``count`` that cut finite values into about equal parts, and some in the upper tail.
+
+    Fraud is rarer than a part of equal parts is large: the tail is halved down to one value in 4,096.
+    """
     if not len(values):
         return []
-    cuts = np.quantile(values, np.linspace(0, 1, count + 2)[1:-1], method="lower")
+    shares = [*np.linspace(0, 1, count + 2)[1:-1], *(1.0 - 0.5 ** np.arange(4, 13))]
+    cuts = np.quantile(values, sorted(shares), method="lower")
     edges: list[float] = np.unique(cuts[cuts < values.max()]).tolist()
     return edges

@@ -16,6 +16,7 @@ from river import compose, linear_model, optim, preprocessing
 
 from fraudstream.models.inputs import F64, I64, U8, Input
 from fraudstream.models.linear import dump_model
+from fraudstream.models.protocol import average_precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,18 +116,6 @@ def export_river(
         float(regression.intercept),
         {"library": "river", "settings": asdict(settings), **training},
     )
-
-
-def average_precision(score: F64, positive: NDArray[np.bool_], weight: F64) -> float:
-    """Return the area under the precision-recall curve as a step sum; rows with one score stand together."""
-    order = np.argsort(-score, kind="stable")
-    score, positive, weight = score[order], positive[order], weight[order]
-    last = np.append(np.flatnonzero(np.diff(score)), len(score) - 1)
-    found = np.cumsum(weight * positive)[last]
-    shown = np.cumsum(weight)[last]
-    if not len(found) or found[-1] == 0:
-        return float("nan")
-    return float(np.sum(np.diff(found, prepend=0.0) * found / shown) / found[-1])
 
 
 def _as_dict(keys: Sequence[str], examples: Examples, row: int) -> dict[str, float]:

@@ -15,7 +15,8 @@ from fraudstream.models.inputs import TRANSFORMS, Columns, Input, ModelError
 from fraudstream.models.kernel_math import exp_exact, log1p_exact
 from fraudstream.models.linear import dump_model
 from fraudstream.models.model import Scope
-from fraudstream.models.train import Examples, Settings, average_precision, export_river, learn
+from fraudstream.models.protocol import average_precision
+from fraudstream.models.train import Examples, Settings, export_river, learn
 
 INPUTS = [
     Input("txn.amount", "log1p"),
