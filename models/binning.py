@@ -47,9 +47,9 @@ class Binner(base.Transformer):  # type: ignore[misc]
 
 
 def quantile_edges(values: NDArray[np.float64], count: int) -> list[float]:
-    """Return rising edges: ``count`` that cut finite values into about equal parts, and some in the upper tail.
+    """Return rising edges: ``count`` that cut finite values into about equal parts, and some in the tail.
 
-    Fraud is rarer than a part of equal parts is large: the tail is halved down to one value in 4,096.
+    Fraud is rarer than such a part is large: the upper tail is halved down to one value in 4,096.
     """
     if not len(values):
         return []

@@ -14,6 +14,16 @@ from fraudstream.models.protocol import DAY_MS
 from fraudstream.models.train import Examples
 
 
+def learn_until(
+    learner: Learner, examples: Examples, learn_from_ms: int, after_ms: int, until_ms: int
+) -> None:
+    """Learn the rows whose labels became known after one time up to another, in that order."""
+    known = examples.known_ms
+    rows = np.flatnonzero((known > after_ms) & (known <= until_ms) & (examples.time_ms >= learn_from_ms))
+    rows = rows[np.argsort(known[rows], kind="stable")]
+    learner.learn(examples.x[rows], examples.present[rows], examples.fraud[rows], examples.time_ms[rows])
+
+
 def score_days(
     learner: Learner,
     examples: Examples,
@@ -28,16 +38,11 @@ def score_days(
     ``learn_from_ms`` are not learned. ``on_version`` is told the midnight and the model of each day.
     """
     score = np.full(len(examples.fraud), np.nan)
-    order = np.argsort(examples.known_ms, kind="stable")
-    order = order[examples.time_ms[order] >= learn_from_ms]
-    known = examples.known_ms[order]
-    done = 0
+    learned_ms = -(2**62)
     for day in range(days):
         midnight = begin_ms + day * DAY_MS
-        until = int(np.searchsorted(known, midnight, side="right"))
-        rows = order[done:until]
-        learner.learn(examples.x[rows], examples.present[rows], examples.fraud[rows], examples.time_ms[rows])
-        done = until
+        learn_until(learner, examples, learn_from_ms, learned_ms, midnight)
+        learned_ms = midnight
         today = np.flatnonzero((examples.time_ms >= midnight) & (examples.time_ms < midnight + DAY_MS))
         members = learner.version("champion", {})
         if not members:

@@ -1,8 +1,8 @@
 """The Fraud Detection Handbook's protocol: which transactions are tested, and how a score is measured.
 
-Source: Le Borgne, Siblini, Lebichot, Bontempi, Fraud Detection Handbook, chapters 3 and 4 (`get_train_test_set`,
-`performance_assessment`, `card_precision_top_k`). Training takes 7 days, labels come 7 days later, the test
-week follows; cards that labels have told are compromised are left out of the test.
+Source: Le Borgne, Siblini, Lebichot, Bontempi, Fraud Detection Handbook, chapters 3 and 4
+(`get_train_test_set`, `performance_assessment`, `card_precision_top_k`). Training takes 7 days, labels come
+7 days later, the test week follows; cards that labels have told are compromised are left out of the test.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Quality(NamedTuple):
     frauds: int
 
 
-def tested(data: Transactions, begin_ms: int, days: int) -> Flags:
+def held_out(data: Transactions, begin_ms: int, days: int) -> Flags:
     """Return which transactions are tested in ``days`` days from midnight ``begin_ms`` on."""
     day = (data.time_ms - begin_ms) // DAY_MS
     result = np.zeros(len(day), np.bool_)

@@ -130,7 +130,7 @@ class Registry:
         return version
 
     def version(self, version: str) -> Model:
-        """Return a version, whose champion is the model; its bytes are compared with its name before anything of them is parsed.
+        """Return a version, whose champion is the model; nothing is parsed unless its hash is its name.
 
         Raises:
             ModelError: it is not there, or its bytes were changed.

@@ -27,6 +27,7 @@ from fraudstream.stream.health import HealthServer
 from fraudstream.stream.journal import read_journal
 from fraudstream.stream.logreader import LogReader
 from fraudstream.stream.lost_rights import as_not_permitted
+from fraudstream.stream.model_watch import ModelWatch
 from fraudstream.stream.opening import FAR
 from fraudstream.stream.pipeline import Pipeline
 from fraudstream.stream.recovery import Facts
@@ -188,6 +189,14 @@ class Worker:
         self._spawn(self._keep_house(services), "housekeeping")
         self._spawn(reloader.run(), "reload")
         self._spawn(keeper.run(), "reference tables")
+        if settings.model_path:
+            watch = ModelWatch(
+                Path(settings.model_path),
+                settings.reload_interval_ms,
+                services,
+                lambda: list(app.owner.partitions.values()),
+            )
+            self._spawn(watch.run(), "model file")
 
     async def _journaled(self, facts: Facts) -> dict[str, str]:
         """Return the reference tables in force on any partition when work ended."""
