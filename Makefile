@@ -7,8 +7,9 @@ STAMP_OPS := $(VENV)/.installed-ops
 export PYTHONHASHSEED := 0
 
 TEST_JOBS ?= 2
+FUZZ_MINUTES ?= 2
 
-.PHONY: help setup setup-ops demo test test-long test-ops lint bench lock clean
+.PHONY: help setup setup-ops demo test test-long fuzz test-ops lint bench lock clean
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## */\t/' | expand -t 14
 
@@ -38,6 +39,9 @@ test: setup      ## the tests, the real broker included; TEST_ARGS="-k wire"
 
 test-long: setup ## the longer suites: kill tests and long property runs
 	$(BIN)/python -m pytest -m "(long or chaos) and not ops" $(TEST_ARGS)
+
+fuzz: setup      ## made-up rule files for FUZZ_MINUTES (default 2): nothing but findings may come out
+	FUZZ_MINUTES=$(FUZZ_MINUTES) $(BIN)/python -m pytest -s -m long tests/property/test_rules_fuzz.py
 
 test-ops: setup setup-ops  ## what needs more than Python and make; names a tool that is missing
 	$(BIN)/python -m pytest -m ops $(TEST_ARGS)

@@ -5,6 +5,7 @@ windows   the windows of a workload alone, by batch size; with --profile by kind
 curves    cost against keys, history, features and rules; growth of state
 memory    bytes a key, an event, an idle account; whole banks
 snapshot  a partition's state copied out and read back
+backtest  features made once and kept, one changed rule run over a month of them
 kafka     through a real broker, closed loop
 latency   through a real broker, open loop
 all       core, kafka and latency
@@ -18,7 +19,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from fraudstream.bench import core, curves, kafka, memory, report, snapshot, windows
+from fraudstream.bench import backtest, core, curves, kafka, memory, report, snapshot, windows
 from fraudstream.bench.chart import Chart
 from fraudstream.bench.report import Table
 from fraudstream.bench.workloads import WORKLOADS, Workload
@@ -26,7 +27,7 @@ from fraudstream.bench.workloads import WORKLOADS, Workload
 BATCHES = (1, 8, 64, 1000)
 SNAPSHOT_ACCOUNTS = 1_000_000
 ALL = ("core", "kafka", "latency")
-MEASURES = ("windows", "curves", "memory", "snapshot")
+MEASURES = ("windows", "curves", "memory", "snapshot", "backtest")
 
 Found = tuple[dict[str, object], list[Table], dict[str, object], list[Chart]]
 """Parameters, tables, data, charts."""
@@ -63,6 +64,10 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
         "--accounts", type=int, help="windows, snapshot: accounts (default: the workload's, 1,000,000)"
     )
     part.add_argument("--events", type=float, default=3.0, help="snapshot: transactions for each account")
+    month = parser.add_argument_group("backtest")
+    month.add_argument("--made", type=int, default=5_000_000, help="events whose features are computed")
+    month.add_argument("--month", type=int, default=78_000_000, help="rows, by copies of the made ones")
+    month.add_argument("--scratch", type=Path, help="where some 15 GB may lie meanwhile")
     broker = parser.add_argument_group("kafka, latency")
     broker.add_argument("--records", type=int, default=300_000, help="kafka: records of the drained topic")
     broker.add_argument("--seconds", type=float, default=20.0, help="latency: length of each run")
@@ -116,6 +121,12 @@ def _snapshot(args: argparse.Namespace, workload: Workload) -> Found:
     return {"accounts": accounts, "events": args.events, "rounds": args.rounds}, tables, data, []
 
 
+def _backtest(args: argparse.Namespace, _workload: Workload) -> Found:
+    made, rows = int(args.made * args.scale), int(args.month * args.scale)
+    tables, data = backtest.run(made, rows, args.scratch)
+    return {"made": made, "rows": rows}, tables, data, []
+
+
 SUITES: dict[str, Callable[[argparse.Namespace, Workload], Found]] = {
     "core": _core,
     "kafka": _kafka,
@@ -124,6 +135,7 @@ SUITES: dict[str, Callable[[argparse.Namespace, Workload], Found]] = {
     "curves": _curves,
     "memory": _memory,
     "snapshot": _snapshot,
+    "backtest": _backtest,
 }
 
 

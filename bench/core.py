@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import resource
 import statistics
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from rich.progress import Progress
 
 from fraudstream.bench.report import Table
-from fraudstream.bench.workloads import Workload
+from fraudstream.bench.traffic import reference
+from fraudstream.bench.workloads import START_MS, Workload
 from fraudstream.models.file import load_model
+from fraudstream.models.model import Model
+from fraudstream.rules.bundle import Bundle
 from fraudstream.rules.compiler.compile import compile_sources
+from fraudstream.stream.enrichment.directory import TableFiles, version_from
+from fraudstream.stream.enrichment.store import Enrichment
 from fraudstream.stream.pipeline import Pipeline
 from fraudstream.stream.wire.types import Slice
 
@@ -61,11 +68,25 @@ class CoreRun:
 
 def build(workload: Workload, resolution: str = "") -> Pipeline:
     """Compile the workload's rules and make an empty partition."""
-    compiled = compile_sources(workload.files(resolution))
+    files = workload.files(resolution)
+    if workload.reference:
+        files["reference.yaml"] = reference.declaration().encode()
+        files["rulesets/reference.yaml"] = reference.rule_set(workload.seed).encode()
+    compiled = compile_sources(files)
     if compiled.bundle is None:
         raise SystemExit("\n".join(d.message for d in compiled.diagnostics))
     model = None if workload.model is None else load_model(workload.model())
-    return Pipeline(0, HASH_KEY, compiled.bundle, model)
+    enrichment = with_tables(workload, compiled.bundle, model) if workload.reference else None
+    return Pipeline(0, HASH_KEY, compiled.bundle, model, enrichment=enrichment)
+
+
+def with_tables(workload: Workload, bundle: Bundle, model: Model | None) -> Enrichment:
+    """Write the reference tables of the workload's bank, and load them."""
+    with tempfile.TemporaryDirectory() as home:
+        reference.write_reference(Path(home), workload.accounts, workload.seed, START_MS)
+        contents = TableFiles(Path(home)).load(bundle, model).contents
+    versions = {name: version_from(content)[0] for name, content in contents.items()}
+    return Enrichment(bundle, model, HASH_KEY, versions)
 
 
 def slices(workload: Workload, count: int) -> Iterator[Slice]:

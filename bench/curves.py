@@ -214,7 +214,7 @@ def rules(settings: Settings) -> Tables:
 
 
 def growth(settings: Settings) -> Tables:
-    """State over three days with 30 % never-seen accounts, then two quiet days."""
+    """State over three days with 30 % never-seen accounts, then three quiet days."""
     accounts = max(int(400_000 * settings.scale), 1_000)
     lines: dict[str, list[dict[str, Any]]] = {}
     for line, share in (("30 % never seen", 0.3), ("known accounts", 0.0)):
@@ -227,7 +227,7 @@ def growth(settings: Settings) -> Tables:
             accounts=accounts,
             never_seen=share,
             hours=72,
-            quiet_hours=48,
+            quiet_hours=72,
             every_hours=4,
         )["samples"]
     table = Table(

@@ -62,16 +62,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def parse_duration_s(text: str) -> float:
-    """Read ``20s``, ``5m``, ``1h`` or plain seconds."""
+def parse_duration_s(text: str, most_s: float = MAX_DURATION_S) -> float:
+    """Read ``20s``, ``5m``, ``1h`` or plain seconds, at most ``most_s``."""
     unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:], 0)
     number = text[:-1] if unit else text
     try:
         seconds = float(number) * (unit or 1)
     except ValueError:
         raise BadUse(f"--duration was `{text}`; expected a time such as 20s, 5m or 1h") from None
-    if not 0 < seconds <= MAX_DURATION_S:
-        raise BadUse(f"--duration was `{text}`; expected more than 0 and at most {MAX_DURATION_S}s")
+    if not 0 < seconds <= most_s:
+        raise BadUse(f"--duration was `{text}`; expected more than 0 and at most {most_s:g}s")
     return seconds
 
 

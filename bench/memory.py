@@ -72,7 +72,7 @@ def _single_keys(settings: Settings, workload: str) -> Tables:
         "with a single event needs less that; idle is a key with a single event.",
     )
     chart = Chart("bytes_per_key", "Bytes of a key", "events of the key", "bytes", log_x=True)
-    keys = max(int(20_000 * settings.scale), 500)
+    keys = max(int(10_000 * settings.scale), 500)
     found: list[dict[str, Any]] = []
     features = bundle_of(workload, settings.resolution).features.features
     for kind in dict.fromkeys("+".join(item.key) for item in features):

@@ -21,6 +21,7 @@ from fraudstream.rules.compiler.compile import compile_sources
 from fraudstream.stream.pipeline import Pipeline
 from fraudstream.stream.progress import Progress
 from fraudstream.stream.windows.store import WindowStore
+from fraudstream.stream.windows.warm import warm as warm_windows
 
 CHUNK = 100_000
 """Transactions made at once."""
@@ -52,6 +53,7 @@ def chosen(bundle: Bundle, *, kind: str = "", aggs: tuple[str, ...] = (), number
 
 def warm(bundle: Bundle) -> None:
     """Load the kernels, so that they are in no measurement."""
+    warm_windows()
     store = WindowStore(bundle.features, bundle.schema)
     feed(store, Traffic(bundle.schema, len(bundle.features.filters), Mix(1_000, 1e6)), 2_000)
 
@@ -104,21 +106,35 @@ def cost(
     before = resident()
     with Progress("fill", fill, "transactions") as progress:
         feed(store, traffic, fill, tell=progress.at)
-    runs = {}
-    for size in batches:
-        found = [feed(store, traffic, min(count, 20_000 * size), size) for _ in range(rounds)]
-        runs[str(size)] = {
-            "admit_us": statistics.median(one[0] for one in found),
-            "us": statistics.median(one[1] for one in found),
-            "min_us": min(one[1] for one in found),
-            "max_us": max(one[1] for one in found),
-        }
+    runs, counts = {}, [min(count, 20_000 * size) for size in batches]
+    timed = 0
+
+    def tell(done: int) -> None:
+        progress.at(timed + done)
+
+    with Progress("measure", sum(counts) * rounds, "transactions") as progress:
+        for size, timings in zip(batches, counts, strict=True):
+            found = []
+            for _ in range(rounds):
+                found.append(feed(store, traffic, timings, size, tell))
+                timed += timings
+            runs[str(size)] = spread(found)
     return {
         "features": len(bundle.features.features),
         "runs": runs,
         "keys": dict(store.keys),
         "state_bytes": store.state_bytes,
         "resident_bytes": resident() - before,
+    }
+
+
+def spread(found: list[tuple[float, float]]) -> dict[str, float]:
+    """Return the median of (admission, features), and the features' fastest and slowest."""
+    return {
+        "admit_us": statistics.median(one[0] for one in found),
+        "us": statistics.median(one[1] for one in found),
+        "min_us": min(one[1] for one in found),
+        "max_us": max(one[1] for one in found),
     }
 
 
@@ -173,7 +189,10 @@ def growth(
     quiet_hours: int,
     every_hours: int,
 ) -> dict[str, Any]:
-    """Sample keys and bytes over days of traffic, then over ``quiet_hours`` with a tenth of it."""
+    """Sample keys and bytes over days of traffic, then over ``quiet_hours`` with a tenth of it.
+
+    Slices are a tenth of their size then.
+    """
     bundle = bundle_of(workload, resolution)
     store = WindowStore(bundle.features, bundle.schema)
     per_day = accounts * PER_ACCOUNT_DAY
@@ -187,7 +206,8 @@ def growth(
         for hour in range(every_hours, hours + quiet_hours + 1, every_hours):
             if hour > hours:
                 traffic.per_day = per_day / 10
-            admit, features = feed(store, traffic, int(traffic.per_day * every_hours / 24))
+            size = BATCH if hour <= hours else BATCH // 10
+            admit, features = feed(store, traffic, int(traffic.per_day * every_hours / 24), size)
             samples.append(
                 {
                     "hour": hour,

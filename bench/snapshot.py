@@ -65,9 +65,9 @@ def _stalls(taken: dict[str, Any]) -> Table:
             (f"snapshot {number}: step, processor", one["times"]["step_cpu"]),
             (f"snapshot {number}: step, wall clock", one["times"]["step"]),
         ]
-        if "doubling" in one["times"]:
+        if "moving" in one["times"]:
             rows.append(
-                (f"snapshot {number}: slice in which a table doubled, processor", one["times"]["doubling"])
+                (f"snapshot {number}: slice in which a table grew, processor", one["times"]["moving"])
             )
     table.rows += [[label, part["median"], part["p99"], part["max"]] for label, part in rows]
     return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -34,8 +35,8 @@ class Times:
     step: list[int] = field(default_factory=list)
     slice_cpu: list[int] = field(default_factory=list)
     step_cpu: list[int] = field(default_factory=list)
-    doubling: list[int] = field(default_factory=list)
-    """Slices in which a table doubled; they are in no other list."""
+    moving: list[int] = field(default_factory=list)
+    """Processor time of the slices in which a table moved to an area of another size."""
 
     def summary(self) -> dict[str, dict[str, float]]:
         """Return median, 99th percentile and largest in milliseconds."""
@@ -67,13 +68,12 @@ class Slices:
     def process(self, times: Times) -> None:
         """Take the next slice through admission and windows."""
         batch, masks = next(self._made)
-        tables = self._store.table_bytes
+        moving = self._store.moving
         cpu, wall = time.thread_time_ns(), time.perf_counter_ns()
         self._store.advance(batch, self._store.admit(batch, 0), masks)
         took, took_cpu = time.perf_counter_ns() - wall, time.thread_time_ns() - cpu
-        if self._store.table_bytes != tables:
-            times.doubling.append(took_cpu)
-            return
+        if moving or self._store.moving:
+            times.moving.append(took_cpu)
         times.slice.append(took)
         times.slice_cpu.append(took_cpu)
 
@@ -125,6 +125,7 @@ def take(
     directory = SnapshotStore(Path(path), kept=rounds + 1)
     runs = []
     for number in range(rounds):
+        print(f"snapshot {number + 1} of {rounds}", file=sys.stderr)
         times = Times()
         begin = time.perf_counter()
         copy = pipeline.begin_snapshot()
@@ -166,7 +167,8 @@ def restore(workload: str, resolution: str, path: str, rounds: int) -> dict[str,
     read, restored, processor, first = [], [], [], []
     pipeline: Pipeline | None = None
     newest = max(Path(path).glob("*.snapshot"))
-    for _ in range(rounds):
+    for number in range(rounds):
+        print(f"restore {number + 1} of {rounds}", file=sys.stderr)
         pipeline = None
         begin = time.perf_counter()
         snapshot = read_snapshot(newest)

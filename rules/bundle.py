@@ -235,6 +235,8 @@ class Agg(StrEnum):
     SINCE_FIRST = "since_first"
     SINCE_LAST = "since_last"
     EWMA = "ewma"
+    SEQUENCE = "sequence"
+    """Of a rule: its earlier steps came in order; no file declares it as a feature."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +259,10 @@ class Feature:
     exclude_current: bool = False
     min_count: int = 0
     max_distinct: int = 0
+    steps: tuple[int, ...] = ()
+    """``sequence``: filters of its earlier steps, in order."""
+    unless: int | None = None
+    """``sequence``: filter of events that begin it anew."""
     outputs: tuple[Slot, ...] = ()
     """One slot, or one for each field of ``first``/``last`` (``<name>.time``, ``.geo``, ``.country`` ...)."""
     hash: str = ""
@@ -343,6 +349,28 @@ class Effect:
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """Blast radius of a block: beyond it, the rule alerts until its limit is declared anew."""
+
+    share_ppm: int
+    """Blocks per million of the events that the rule looks at."""
+    per_ms: int
+    """Over how much event time."""
+    min_count: int
+    """With fewer events no share is judged."""
+    reset: int
+    """Raised by an operator: the rule may block again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """How long an alert of a rule about a key stands for those that follow."""
+
+    by: tuple[Slot, ...]
+    for_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """One evaluated rule: live, canary or shadow."""
 
@@ -372,6 +400,10 @@ class Rule:
     """Output of the whole condition without exceptions; -1: there are none."""
     split: tuple[Effect, ...] = ()
     """Where the points depend on the row, and for a canary: disjoint outputs of the rows on which it acts."""
+    limit: Limit | None = None
+    suppress: Suppression | None = None
+    limited: bool = False
+    """This match would have blocked, but the limit made it an alert."""
 
     @property
     def effects(self) -> tuple[Effect, ...]:
@@ -400,12 +432,14 @@ class ModelBand:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How outcomes become a decision."""
+    """How outcomes become a decision, and who agrees to wider ones."""
 
     language: str = "en"
     zone: str = "UTC"
     model_bands: tuple[ModelBand, ...] = ()
     """Strongest first."""
+    signers: Mapping[str, bytes] = field(default_factory=dict)
+    """Name -> Ed25519 public key (32 bytes); with any, a wider change needs two of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -17,16 +16,16 @@ from typing import Any
 import faust
 from mode import CrashingSupervisor
 
+from fraudstream.stream import messages
 from fraudstream.stream.errors import FraudstreamError, RestartMe
 from fraudstream.stream.failpoints import Failpoints
 from fraudstream.stream.health import Health
 from fraudstream.stream.intake import Fetched, Intake
+from fraudstream.stream.logs import kind, tell
 from fraudstream.stream.lost_rights import as_not_permitted
 from fraudstream.stream.partition import Partition
 from fraudstream.stream.services import Services
 from fraudstream.stream.transport import Arrived, SliceSchema
-
-log = logging.getLogger(__name__)
 
 
 class Ownership:
@@ -53,6 +52,7 @@ class Ownership:
         """Begin with partitions under new epochs; those that are owned already go on."""
         assert self.services is not None
         self._health.assigned(partitions)
+        self.services.assigned(partitions)
         for number in sorted(partitions - set(self.partitions)):
             self.partitions[number] = self._make(number, self.services)
             self.partitions[number].start()
@@ -61,7 +61,7 @@ class Ownership:
         """Stop with partitions at a slice border; the group waits for it before it gives them away."""
         owned = [self.partitions[number] for number in partitions if number in self.partitions]
         if owned:
-            log.info("partitions revoked: %s", sorted(partition.number for partition in owned))
+            tell(messages.PARTITIONS_REVOKED, partitions=sorted(partition.number for partition in owned))
             self._health.unassigned()
         await asyncio.gather(*(partition.revoke() for partition in owned))
         for partition in owned:
@@ -85,8 +85,8 @@ class Ownership:
         if self.problem is None:
             self.problem = reason = as_not_permitted(reason) or reason
             if not isinstance(reason, FraudstreamError):
-                log.error("unexpected error", exc_info=reason)
-                self.problem = RestartMe(f"unexpected error: {reason!r}")
+                tell(messages.UNEXPECTED, error=reason, kind=kind(reason))
+                self.problem = RestartMe(f"unexpected error: {kind(reason)}; the log says where")
                 self.problem.__cause__ = reason
         self.ended.set()
 

@@ -12,13 +12,13 @@ import argparse
 import importlib
 import os
 import sys
-import traceback
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from typing import NoReturn, Protocol, cast
 
 from fraudstream.rules.compiler.suggest import suggest
 from fraudstream.stream.errors import BadUse, Exit, FraudstreamError
+from fraudstream.stream.logs import places
 
 COMMANDS = {
     "demo": "fraudstream.bench.demo",
@@ -29,8 +29,10 @@ COMMANDS = {
     "features": "fraudstream.stream.commands.features",
     "models": "fraudstream.stream.commands.models",
     "replay": "fraudstream.stream.commands.replay",
+    "why": "fraudstream.stream.commands.why",
     "export": "fraudstream.stream.commands.export",
     "generate": "fraudstream.bench.traffic.command",
+    "soak": "fraudstream.bench.soak",
 }
 """Name -> module, in the order of ``--help``."""
 
@@ -159,8 +161,14 @@ def _fail(message: str, code: Exit) -> int:
 
 
 def _internal() -> int:
-    traceback.print_exc()
-    return _fail("internal error, a defect of fraudstream; please report the traceback above", Exit.INTERNAL)
+    error = sys.exception()
+    assert error is not None
+    # No traceback of Python's: it ends with the error's text, which may quote a transaction.
+    print("\n".join(f"  at {place}" for place in places(error)), file=sys.stderr)  # noqa: T201
+    return _fail(
+        "internal error, a defect of fraudstream; please report the places above, the innermost last",
+        Exit.INTERNAL,
+    )
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ from fraudstream.stream.errors import Refusal
 from fraudstream.stream.journaling import Appender
 from fraudstream.stream.logreader import LogReader
 from fraudstream.stream.scoring import NO_MODEL
-from fraudstream.stream.transport import Outgoing, settle
+from fraudstream.stream.transport import settle
+from fraudstream.stream.wire.batches_out import Outgoing
 
 
 class Target(NamedTuple):
@@ -124,6 +125,17 @@ class Catalogue:
                 content = await self._read("bundle", version)
                 self._bundles[version] = await asyncio.to_thread(compile_archive, content)
             return self._bundles[version]
+
+    async def archive(self, version: str) -> bytes:
+        """Return the content of a bundle as it lies on the control topic, not compiled.
+
+        Raises:
+            Refusal: it is not there, or damaged.
+        """
+        if version in self._bundles:
+            return self._bundles[version].archive
+        async with self._turn:
+            return await self._read("bundle", version)
 
     async def model(self, version: str) -> Model | None:
         """Return a model, read from the control topic unless it is known; None for ``none``.

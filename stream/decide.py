@@ -23,10 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudstream.rules.bundle import Action, Bundle, Mode, Rule, Severity, Typology
+from fraudstream.stream.brakes import limited_rules
 from fraudstream.stream.kernel_decide import (
     COMBINES,
     KIND_ALERT,
     KIND_BLOCK,
+    KIND_LIMITED,
     KIND_NEVER_OVERRIDE,
     KIND_NONE,
     KIND_PASS,
@@ -69,6 +71,11 @@ class DecidePlan:
     """[R] points of a match, 0 where they depend on the row."""
     split: I64
     """[E, 3] where they do: position of the rule, output, points."""
+    limited: I64
+    """[A, 2] of limited rules' effects: number among the limited rules, output. Their ``rules`` have outputs
+    behind the program's: A for matches that block, then A for those that only alert."""
+    at_limit: I64
+    """[M] position of each limited rule."""
 
 
 class RuleCounts(NamedTuple):
@@ -83,6 +90,8 @@ class RuleCounts(NamedTuple):
     """An exception turned its match off."""
     points: I64
     """Sum of the scores of its matches."""
+    limited: I64
+    """Its block was an alert because of its limit."""
 
 
 class Decided(NamedTuple):
@@ -98,12 +107,9 @@ class Decided(NamedTuple):
 
 def compile_plan(bundle: Bundle) -> DecidePlan:
     """Write a bundle's tables for the kernel."""
-    live = tuple(
-        replace(rule, index=effect.output, score=effect.score)
-        for rule in bundle.rules
-        if rule.mode in (Mode.LIVE, Mode.CANARY)
-        for effect in rule.effects
-    )
+    braked = limited_rules(bundle)
+    acts = [(number, effect.output) for number, rule in enumerate(braked) for effect in rule.effects]
+    live = _live(bundle, bundle.program.outputs if braked else 0, {rule.id for rule in braked}, len(acts))
     rules = np.array([(r.index, _kind(r), r.score, r.typology) for r in live], np.int64).reshape(-1, 4)
     typologies = np.array(
         [
@@ -122,11 +128,39 @@ def compile_plan(bundle: Bundle) -> DecidePlan:
     scores = np.array([0 if rule.split else rule.score for rule in bundle.rules], np.int64)
     split = [(at, effect.output, effect.score) for at, rule in every for effect in rule.split]
     parts = np.array(split, np.int64).reshape(-1, 3)
-    return DecidePlan(bundle, live, rules, typologies, bands, outputs, gates, excepting, scores, parts)
+    at_limit = np.array([at for at, rule in every if rule.id in {one.id for one in braked}], np.int64)
+    limited = np.array(acts, np.int64).reshape(-1, 2)
+    return DecidePlan(
+        bundle, live, rules, typologies, bands, outputs, gates, excepting, scores, parts, limited, at_limit
+    )
+
+
+def _live(bundle: Bundle, outputs: int, braked: set[str], acts: int) -> tuple[Rule, ...]:
+    """Return what acts: a rule for each of its effects, and for each that its limit makes an alert."""
+    live: list[Rule] = []
+    held = 0
+    for rule in bundle.rules:
+        if rule.mode not in (Mode.LIVE, Mode.CANARY):
+            continue
+        for effect in rule.effects:
+            if rule.id not in braked:
+                live.append(replace(rule, index=effect.output, score=effect.score))
+                continue
+            one = replace(rule, index=outputs + held, score=effect.score)
+            live += [one, replace(one, index=outputs + acts + held, action=Action.ALERT, limited=True)]
+            held += 1
+    return tuple(live)
 
 
 def decide(
-    plan: DecidePlan, true: U64, unknown: U64, active: U64, champion_micro: I64, texts: Texts
+    plan: DecidePlan,
+    true: U64,
+    unknown: U64,
+    active: U64,
+    champion_micro: I64,
+    texts: Texts,
+    limited: U64 | None = None,
+    replayed: U64 | None = None,
 ) -> Decided:
     """Decide the active rows of a batch.
 
@@ -137,8 +171,15 @@ def decide(
         active: uint64 [W], rows that are decided now (no duplicates, nothing already published).
         champion_micro: int64 [n], -1 missing.
         texts: called only for rules that give a reason.
+        limited: uint64 [limited rules, W] of :meth:`Brakes.judge`, None: no block is limited.
+        replayed: uint64 [W], further rows that are decided again and not counted.
     """
     n = len(champion_micro)
+    counts = _count(plan, true, unknown, active, limited)
+    if replayed is not None:
+        active = active | replayed
+    if len(plan.limited):
+        true = with_limits(plan, true, limited)
     decision = np.empty(n, np.uint8)
     score = np.empty(n, np.int32)
     allowed = np.empty(n, np.uint8)
@@ -161,7 +202,29 @@ def decide(
         rules = tuple(plan.live[at] for at in matched[begin[row] : begin[row + 1]].tolist())
         matches[row] = rules
         reasons[row] = _reasons(plan, rules, int(champion_micro[row]), bool(allowed[row]), row, texts)
-    return Decided(decision, score, reasons, matches, _count(plan, true, unknown, active))
+    return Decided(decision, score, reasons, matches, counts)
+
+
+def with_limits(plan: DecidePlan, true: U64, limited: U64 | None) -> U64:
+    """Append what limited rules block, and what they only alert; ``limited`` as in :func:`decide`."""
+    acts = true[plan.limited[:, 1]]
+    held = np.zeros_like(acts) if limited is None else limited[plan.limited[:, 0]]
+    return np.concatenate([true, acts & ~held, acts & held])
+
+
+def causes(plan: DecidePlan, rules: Sequence[Rule], micro: int) -> list[Rule | None]:
+    """Return the matched rules because of which a row is an alert or a block, None for a model band.
+
+    Members of a typology that was reached are among them.
+    """
+    found: list[Rule | None] = [rule for rule in rules if rule.action in (Action.ALERT, Action.BLOCK)]
+    for at in {rule.typology for rule in rules if rule.typology >= 0}:
+        members = [rule for rule in rules if rule.typology == at]
+        if _reached(plan.bundle.typologies[at], members) is not None:
+            found += [rule for rule in members if rule.score and rule not in found]
+    if any(0 <= band.at_micro <= micro for band in plan.bundle.policy.model_bands):
+        found.append(None)
+    return found
 
 
 def row_mask(rows: NDArray[np.bool_]) -> U64:
@@ -212,18 +275,24 @@ def _typology_reasons(plan: DecidePlan, rules: Sequence[Rule]) -> list[_Ranked]:
     for at in sorted({rule.typology for rule in rules if rule.typology >= 0}):
         typology = plan.bundle.typologies[at]
         members = [rule for rule in rules if rule.typology == at]
-        scores = [rule.score for rule in members]
-        total = _total(typology, scores)
-        if typology.block_at is not None and total >= typology.block_at:
-            action = Action.BLOCK
-        elif typology.alert_at is not None and total >= typology.alert_at:
-            action = Action.ALERT
-        else:
+        action = _reached(typology, members)
+        if action is None:
             continue
+        total = _total(typology, [rule.score for rule in members])
         severity = max(rule.severity for rule in members)
         code = f"typology.{typology.id}"
         found.append(_Ranked(-action, -severity, 0, -total, code, None, f"{typology.id} {total}"))
     return found
+
+
+def _reached(typology: Typology, members: Sequence[Rule]) -> Action | None:
+    """Return what a typology asks for; points of limited blocks count for alerts only."""
+    total = _total(typology, [rule.score for rule in members])
+    blocking = [rule.score for rule in members if not rule.limited]
+    if typology.block_at is not None and blocking and _total(typology, blocking) >= typology.block_at:
+        return Action.BLOCK
+    least = [at for at in (typology.alert_at, typology.block_at) if at is not None]
+    return Action.ALERT if least and total >= min(least) else None
 
 
 def _total(typology: Typology, scores: Sequence[int]) -> int:
@@ -235,7 +304,7 @@ def _total(typology: Typology, scores: Sequence[int]) -> int:
     return round(100 - 100 * prod((Fraction(100 - score, 100) for score in scores), start=Fraction(1)))
 
 
-def _count(plan: DecidePlan, true: U64, unknown: U64, active: U64) -> RuleCounts:
+def _count(plan: DecidePlan, true: U64, unknown: U64, active: U64, limited: U64 | None) -> RuleCounts:
     ones = np.bitwise_count(true & active).sum(axis=1, dtype=np.int64)
     maybe = np.bitwise_count(unknown & active).sum(axis=1, dtype=np.int64)
     matches = ones[plan.outputs]
@@ -244,10 +313,15 @@ def _count(plan: DecidePlan, true: U64, unknown: U64, active: U64) -> RuleCounts
     excepted = np.zeros(len(matches), np.int64)
     at, before = plan.excepting[:, 0], plan.excepting[:, 1]
     excepted[at] = ones[before] - matches[at]
-    return RuleCounts(matches, maybe[plan.outputs], ones[plan.gates], excepted, points)
+    held = np.zeros(len(matches), np.int64)
+    if limited is not None and len(limited):
+        held[plan.at_limit] = np.bitwise_count(limited & active).sum(axis=1, dtype=np.int64)
+    return RuleCounts(matches, maybe[plan.outputs], ones[plan.gates], excepted, points, held)
 
 
 def _kind(rule: Rule) -> int:
+    if rule.limited:
+        return KIND_LIMITED
     if rule.action is Action.BLOCK and rule.never_override:
         return KIND_NEVER_OVERRIDE
     return _KINDS[rule.action]

@@ -12,7 +12,7 @@ from pathlib import Path
 from fraudstream.models.model import Model
 from fraudstream.rules.bundle import Bundle
 from fraudstream.rules.compiler.casefile import run_tests
-from fraudstream.rules.compiler.compile import read_directory
+from fraudstream.rules.compiler.compile import Compiled, read_directory
 from fraudstream.rules.compiler.isolated import compile_isolated
 from fraudstream.rules.compiler.source import render_all
 from fraudstream.stream.enrichment.directory import NOTHING_LOADED, Loaded, TableFiles
@@ -32,6 +32,8 @@ class Checked:
     errors: int = 0
     tables: Loaded = NOTHING_LOADED
     """What the files of reference tables gave; a refused file does not refuse the rules."""
+    compiled: Compiled | None = None
+    """What the files declare, where there is a bundle."""
 
 
 def stamp(path: Path) -> Stamp:
@@ -76,4 +78,4 @@ def check_files(
             for item in failed
         ]
         return Checked(None, "\n".join(lines), len(failed))
-    return Checked(compiled.bundle, tables=tables)
+    return Checked(compiled.bundle, tables=tables, compiled=compiled)

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fraudstream.stream.failpoints import Failpoints
 from fraudstream.stream.journaling import Appender
@@ -23,10 +24,15 @@ from fraudstream.stream.outcome import Decision
 from fraudstream.stream.pipeline import Result
 from fraudstream.stream.recovery import Facts
 from fraudstream.stream.settings import TopicNames
-from fraudstream.stream.transport import Header, Outgoing, settle
+from fraudstream.stream.transport import settle
+from fraudstream.stream.wire.batches_out import DecisionRecords, Header, Outgoing
 
 DEAD_LETTER_ROOM_BYTES = 2_048
 """Kept free below the topic's largest record for key, headers and framing."""
+
+
+_LIVE: NDArray[np.uint8] = np.zeros(0, np.uint8)
+"""Outside of shadow mode there is nothing that decisions would be instead."""
 
 
 @dataclass(slots=True)
@@ -135,7 +141,7 @@ class Emission:
                 self.acked_to = max(self.acked_to, flight.end)
                 self._progress.notify_all()
 
-    async def _send_decisions(self, records: Sequence[Outgoing]) -> list[asyncio.Future[Any]]:
+    async def _send_decisions(self, records: DecisionRecords) -> list[asyncio.Future[Any]]:
         topic, partition = self._topics.decisions, self._partition
         sent: list[asyncio.Future[Any]] = []
         if self._failpoints.armed("mid_produce") and len(records) > 1:
@@ -153,26 +159,18 @@ class Emission:
         self._failpoints.hit("sent_not_acked")
         return sent
 
-    def _decision_records(self, flight: Flight) -> list[Outgoing]:
+    def _decision_records(self, flight: Flight) -> DecisionRecords | None:
         result = flight.result
         if result is None or not len(result.rows):
-            return []
-        encoded, part, rows = result.encoded, result.slice, result.rows
-        now_ms = time.time_ns() // 1_000_000
+            return None
+        part, rows = result.slice, result.rows
         time_ms = part.time_ms[rows]
-        late_ms = np.where(time_ms >= 0, now_ms - time_ms, 0)
-        overdue = late_ms > self._deadline_ms
-        src = b"%d:%%d" % self._partition
-        would_be = _would_be(result) if flight.shadow else None
-        records = []
-        for at, (row, offset) in enumerate(zip(rows.tolist(), part.offset[rows].tolist(), strict=True)):
-            headers: list[Header] = [("src", src % offset), self._epoch_header]
-            if overdue[at]:
-                headers.append(("overdue", b"%d" % late_ms[at]))
-            if would_be is not None:
-                headers.append(("would_be", would_be[at]))
-            records.append(Outgoing(part.key(row), encoded.record(at), headers))
-        return records
+        late_ms = np.where(time_ms >= 0, time.time_ns() // 1_000_000 - time_ms, 0)
+        late_ms[late_ms <= self._deadline_ms] = -1
+        would_be = _would_be(result) if flight.shadow else _LIVE
+        return DecisionRecords(
+            part, rows, result.encoded, self._epoch_header[1], late_ms, would_be, 0, len(rows)
+        )
 
     async def _send_alerts(self, result: Result) -> list[asyncio.Future[Any]]:
         if not result.alerts:
@@ -213,8 +211,8 @@ class Emission:
         return ("src", b"%d:%d" % (self._partition, offset))
 
 
-def _would_be(result: Result) -> list[bytes]:
+def _would_be(result: Result) -> NDArray[np.uint8]:
     """Return, for each decision, what it would be outside of shadow mode; unreadable records alert."""
     decision = np.full(len(result.slice), int(Decision.ALERT), np.uint8)
     decision[result.batch.row] = result.would_be
-    return [Decision(value).name.lower().encode() for value in decision[result.rows].tolist()]
+    return decision[result.rows]

@@ -3,9 +3,9 @@
 An alert is the decision's own members, then
 
 - ``transaction``: the members that the schema reads, as they were sent; of a personal one (the schema's
-  ``class``) only the last four characters of a text longer than four stay, all else of it is ``****``;
+  ``class``) a pseudonym, or the last four characters of a text longer than four; points are ``****``;
 - ``evidence``: the value of every name that the matched live rules read, by name: money in minor units of the
-  base currency, durations and times in milliseconds, missing null; personal ones masked alike.
+  base currency, durations and times in milliseconds, missing null; personal ones hidden alike.
 
 Members that the schema does not read have no class and are left out. A number with a fraction is passed on as
 text, digit for digit: money never goes through a float.
@@ -14,18 +14,22 @@ text, digit for digit: money never goes through a float.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from fraudstream.rules.bundle import Agg, Bundle, Field, Rule, Slot, Type
 from fraudstream.stream.reading import Decoded
 
 MASK = "****"
 
+Hide = Callable[[object], object]
+"""Returns what is shown of a personal value; null stays null."""
+
 
 class Evidence:
     """Writes alerts for one bundle."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, hide: Hide) -> None:
+        self._hide = hide
         self._paths = [
             (path, field) for field in bundle.schema.fields for path in (field.path, field.path2) if path
         ]
@@ -45,7 +49,7 @@ class Evidence:
         """
         reads: dict[str, Slot] = {slot.name: slot for rule in rules for slot in rule.reads}
         evidence = {
-            name: mask(value) if name in self._personal else value
+            name: self._hide(value) if name in self._personal else value
             for name in sorted(reads)
             for value in (decoded.plain(reads[name], row),)
         }
@@ -61,8 +65,11 @@ class Evidence:
             for name in path:
                 value = value.get(name) if isinstance(value, dict) else None
             if value is not None:
-                _put(result, path, _masked(field, value) if field.personal else value)
+                _put(result, path, self._hidden(field, value) if field.personal else value)
         return result
+
+    def _hidden(self, field: Field, value: object) -> object:
+        return MASK if field.type is Type.GEO else self._hide(value)
 
 
 class _Digits(str):
@@ -71,20 +78,19 @@ class _Digits(str):
     __slots__ = ()
 
 
-def _masked(field: Field, value: object) -> object:
-    return MASK if field.type is Type.GEO else mask(value)
-
-
 def mask(value: object) -> object:
     """Hide a personal value but for the last four characters of a longer text or integer."""
     if value is None:
         return None
-    if isinstance(value, _Digits):
-        return MASK
-    if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
-        text = str(value)
-        return MASK + text[-4:] if len(text) > 4 else MASK
-    return MASK
+    text = hidden_text(value)
+    return MASK if text is None or len(text) <= 4 else MASK + text[-4:]
+
+
+def hidden_text(value: object) -> str | None:
+    """Return the text of a value that is an id or the like, else None: of a fraction, of a list."""
+    if isinstance(value, _Digits | bool) or not isinstance(value, str | int):
+        return None
+    return str(value)
 
 
 def personal_names(bundle: Bundle) -> frozenset[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -24,6 +25,8 @@ SILENT_S = 30.0
 BROKER_SEEN_S = 10.0
 """Heartbeats are a second apart; without an answer for this long the broker is away."""
 BEAT_INTERVAL_S = 1.0
+RULES_MEMBERS = ("app", "worker", "core", "partitions", "rules_change", "refused")
+"""What `/status` shows: what is in force from which offset on, and what was refused last."""
 QUIET_HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -137,6 +140,7 @@ class HealthServer:
                 web.get("/readyz", self._get_readyz),
                 web.get("/", self._get_page),
                 web.get("/status.json", self._get_status),
+                web.get("/status", self._get_rules),
             ]
         )
         self._runner = web.AppRunner(app, access_log=None)
@@ -182,8 +186,23 @@ class HealthServer:
         body = orjson.dumps(self._status())
         return web.Response(body=body, content_type="application/json", headers=QUIET_HEADERS)
 
+    async def _get_rules(self, request: web.Request) -> web.Response:
+        # Errors of a refused change quote rule files: they stay on this machine.
+        if not _is_loopback(request.remote):
+            return web.Response(text="/status is answered on this machine only\n", status=403)
+        document = self._status()
+        body = orjson.dumps({name: document[name] for name in RULES_MEMBERS if name in document})
+        return web.Response(body=body, content_type="application/json", headers=QUIET_HEADERS)
+
     async def _get_readyz(self, _request: web.Request) -> web.Response:
         return _answer(self._health.why_not_ready())
+
+
+def _is_loopback(address: str | None) -> bool:
+    try:
+        return ipaddress.ip_address(address or "").is_loopback
+    except ValueError:
+        return False
 
 
 def _answer(reasons: list[str]) -> web.Response:

@@ -89,20 +89,21 @@ class Intake:
         self._waiting.clear()
         self._arrived.set()
 
-    def judge(self, records: Sequence[FetchedRecord]) -> Verdict:
+    def judge(self, fetched: Slice) -> Verdict:
         """Judge the records of one fetch, in offset order and not empty, against the position."""
         if self.closed or self.position is None or not self.moved:
             return Verdict.STALE
-        if records[0].offset < self.position:
+        first = int(fetched.offset[0])
+        if first < self.position:
             return Verdict.BACK
-        return Verdict.NEXT if records[0].offset == self.position else Verdict.JUMP
+        return Verdict.NEXT if first == self.position else Verdict.JUMP
 
-    def take(self, records: Sequence[FetchedRecord]) -> tuple[int, int, Slice]:
-        """Advance over records; returns the range that they stand for and the slice."""
+    def take(self, fetched: Slice) -> tuple[int, int]:
+        """Advance over records; returns the range of offsets that they stand for."""
         assert self.position is not None
-        begin, end = self.position, records[-1].offset + 1
+        begin, end = self.position, int(fetched.offset[-1]) + 1
         self.position = end
-        return begin, end, slice_of(self.partition, records)
+        return begin, end
 
     def offer(self, fetched: Fetched) -> None:
         """Queue a slice for processing."""

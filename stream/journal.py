@@ -169,6 +169,28 @@ class Journal:
         at = bisect_right(borders, offset)
         return borders[at] if at < len(borders) else None
 
+    def bundle_since(self, bundle: str, offset: int) -> int:
+        """Return the offset from which on a bundle is in force at ``offset`` without a break."""
+        since = self.versions[0].from_offset if self.versions else 0
+        running = ""
+        for border in self.borders():
+            if border > offset:
+                break
+            now = self.in_force(border).bundle
+            if now == bundle and running != bundle:
+                since = border
+            running = now
+        return since
+
+    def bundles(self) -> tuple[str, ...]:
+        """Return the bundles that were journaled, each once, in the order of their last version."""
+        found: dict[str, None] = {}
+        for version in self.versions:
+            if isinstance(name := version.changes.get("bundle"), str):
+                found.pop(name, None)
+                found[name] = None
+        return tuple(found)
+
     def core_change_at(self, core: str) -> int | None:
         """Return where a changed scoring code may take over, None if it may not.
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-KIND_NONE, KIND_PASS, KIND_ALERT, KIND_BLOCK, KIND_NEVER_OVERRIDE = 0, 1, 2, 3, 4
+KIND_NONE, KIND_PASS, KIND_ALERT, KIND_BLOCK, KIND_NEVER_OVERRIDE, KIND_LIMITED = 0, 1, 2, 3, 4, 5
+"""A limited block counts as an alert, and its points for alerts only."""
 
 NEVER = 1 << 30
 """A threshold that no total reaches: totals end at 100."""
@@ -136,6 +137,31 @@ def noisy_or(scores, count, digits):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def members(first, end, matched, rules, typology, unlimited, scores):  # type: ignore[no-untyped-def]
+    """Write the scores of a typology's matched rules, limited ones left out if asked; return how many."""
+    count = 0
+    for j in range(first, end):
+        at = matched[j]
+        if rules[at, 3] == typology and not (unlimited and rules[at, 1] == KIND_LIMITED):
+            scores[count] = rules[at, 2]
+            count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def combined(combine, scores, count, digits):  # type: ignore[no-untyped-def]
+    """Return the total of some scores, -1 of none: without a matched rule no typology is reached."""
+    if count == 0:
+        return -1
+    if combine == 2:
+        return noisy_or(scores, count, digits)
+    total = 0
+    for i in range(count):
+        total = total + scores[i] if combine == 0 else max(total, scores[i])
+    return min(total, 100)
+
+
+@njit(cache=True, nogil=True)
 def decide_rows(begin, matched, active, champion, rules, typologies, bands, decision, score, allowed):  # type: ignore[no-untyped-def]
     """Decide every active row.
 
@@ -158,7 +184,7 @@ def decide_rows(begin, matched, active, champion, rules, typologies, bands, deci
         if (active[row // 64] >> np.uint64(row % 64)) & _ONE == _ZERO:
             decision[row] = score[row] = allowed[row] = 0
             continue
-        strength, highest, passing, never = 0, 0, False, False
+        strength, highest, passing, never, limited = 0, 0, False, False, False
         if begin[row] < begin[row + 1]:
             total[:] = 0
             for i in range(begin[row], begin[row + 1]):
@@ -169,6 +195,9 @@ def decide_rows(begin, matched, active, champion, rules, typologies, bands, deci
                 elif kind == KIND_NEVER_OVERRIDE:
                     never = True
                     strength = 2
+                elif kind == KIND_LIMITED:
+                    limited = True
+                    strength = max(strength, 1)
                 elif kind - 1 > strength:
                     strength = kind - 1
                 typology = rules[at, 3]
@@ -185,16 +214,16 @@ def decide_rows(begin, matched, active, champion, rules, typologies, bands, deci
                 typology = rules[matched[i], 3]
                 if typology >= 0:
                     if total[typology] < 0:
-                        count = 0
-                        for j in range(i, begin[row + 1]):
-                            if rules[matched[j], 3] == typology:
-                                scores[count] = rules[matched[j], 2]
-                                count += 1
+                        count = members(i, begin[row + 1], matched, rules, typology, False, scores)
                         total[typology] = noisy_or(scores, count, digits)
                     highest = max(highest, total[typology])
-                    if total[typology] >= typologies[typology, 2]:
+                    for_block = total[typology]
+                    if limited and for_block >= typologies[typology, 2]:
+                        count = members(begin[row], begin[row + 1], matched, rules, typology, True, scores)
+                        for_block = combined(typologies[typology, 0], scores, count, digits)
+                    if for_block >= typologies[typology, 2]:
                         strength = 2
-                    elif total[typology] >= typologies[typology, 1]:
+                    elif total[typology] >= min(typologies[typology, 1], typologies[typology, 2]):
                         strength = max(strength, 1)
         micro = champion[row]
         points = 10 * highest

@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 from fraudstream.stream.enrichment.store import OUTCOMES as JOIN_OUTCOMES
 from fraudstream.stream.outcome import FLAG_NAMES, Decision
 from fraudstream.stream.wire.codes import REJECTION_CODES
+from fraudstream.stream.wire.types import EXACT_REASONS
 
 NAMESPACE = "fraudstream"
 
@@ -71,7 +72,7 @@ class Metric:
 STEPS = ("take", "decode", "join", "admit", "features", "score", "rules", "decide", "encode", "emit")
 """The eight steps of a transaction; joining reference tables is counted apart from decoding, encoding from
 deciding."""
-RELOAD_RESULTS = ("applied", "unchanged", "invalid", "needs_restart", "failed")
+RELOAD_RESULTS = ("applied", "unchanged", "invalid", "needs_restart", "unapproved", "failed")
 MISSING_CAUSES = ("bad_geo", "undeclared")
 
 DECISION = Label("decision", tuple(decision.name.lower() for decision in Decision))
@@ -79,7 +80,7 @@ STEP = Label("step", STEPS)
 CODE = Label("code", REJECTION_CODES)
 FLAG = Label("flag", FLAG_NAMES)
 CAUSE = Label("cause", MISSING_CAUSES)
-OUTCOME = Label("outcome", ("true", "unknown", "excepted"))
+OUTCOME = Label("outcome", ("true", "unknown", "excepted", "limited"))
 RESULT = Label("result", RELOAD_RESULTS)
 PARTITION = Label("partition", source="partitions assigned to this worker")
 RULE = Label("rule", source="rules of the bundle in force")
@@ -90,6 +91,9 @@ BUNDLE = Label("bundle", source="hash of the bundle in force")
 TABLE = Label("table", source="reference tables that rules, filters or the model in force read")
 VERSION = Label("version", source="hashes of the content of reference tables in force")
 JOIN = Label("outcome", JOIN_OUTCOMES)
+EXACT = Label("reason", EXACT_REASONS)
+FALLBACK_PART = Label("part", ("fetch", "produce"))
+FALLBACK = Label("reason", ("compressed", "damaged", "differs", "failed", "format"))
 
 LATENCY_BUCKETS_S = (
     *(0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05),
@@ -140,12 +144,32 @@ DEAD_LETTERS = Metric(
     "Not zero: a producer sends what the schema does not allow; the dead-letter topic has the bytes.",
     (CODE,),
 )
+EXACT_LANE = Metric(
+    "exact_lane_records_total",
+    Kind.COUNTER,
+    "records",
+    "Records that the fast reader left to the exact one: those that are `rejected`, and good ones whose JSON "
+    "(`tokens`) or values it does not vouch for. The decisions are the same; each costs about 50 times more.",
+    "A large share of good records: see how the producer writes them, e.g. numbers of more than 15 digits.",
+    (EXACT,),
+)
+WIRE_FALLBACKS = Metric(
+    "wire_fallbacks_total",
+    Kind.COUNTER,
+    "fallbacks",
+    "Times that fetched batches, or batches to be sent, were handled record by record by the Kafka client "
+    "library because the fast way does not know or does not trust what it saw. The results are the same.",
+    "Not zero: the log says why; `format` is a topic with batches of an old message format. Throughput is "
+    "about a third.",
+    (FALLBACK_PART, FALLBACK),
+    sparse=True,
+)
 RULE_OUTCOMES = Metric(
     "rule_outcomes_total",
     Kind.COUNTER,
     "transactions",
     "Transactions for which a rule matched (`true`), lacked values to be answered (`unknown`), or would have "
-    "matched without its exceptions (`excepted`).",
+    "matched without its exceptions (`excepted`), or blocked without its limit (`limited`).",
     "Mostly `unknown`: the feed does not fill a field that the rule reads. Suddenly `true`: ask its owner.",
     (RULE, OUTCOME),
 )
@@ -156,6 +180,15 @@ RULE_EVALUATIONS = Metric(
     "Transactions of a rule's event types within its time of effect.",
     "Zero: the rule's `on` or its dates never apply.",
     (RULE,),
+)
+RULE_LIMITED = Metric(
+    "rule_limited",
+    Kind.GAUGE,
+    "partitions",
+    "Partitions on which a rule with `limits` blocked more than it may and only alerts now.",
+    "Not zero: look at what the rule matched; correct it, or raise `limits.reset` to let it block again.",
+    (RULE,),
+    sparse=True,
 )
 BUNDLE_INFO = Metric(
     "bundle_info",
@@ -169,8 +202,9 @@ RELOADS = Metric(
     "reload_total",
     Kind.COUNTER,
     "reloads",
-    "Changes of the rules directory and of reference tables' files by what became of them.",
-    "`invalid`: errors are in the log, old rules in force. `needs_restart`: schema or time settings changed.",
+    "Changes of the rules and of reference tables' files by what became of them.",
+    "`invalid`: errors are in the log, old rules in force. `needs_restart`: schema or time settings changed. "
+    "`unapproved`: signatures are missing, or it has to come by `rules apply`.",
     (RESULT,),
 )
 SNAPSHOT_AGE = Metric(
@@ -301,6 +335,14 @@ REFERENCE_BAD_RECORDS = Metric(
     (TABLE,),
     sparse=True,
 )
+REFERENCE_REFUSED = Metric(
+    "reference_refused_total",
+    Kind.COUNTER,
+    "refusals",
+    "Deliveries of a reference table, files or readings of its topic, that could not be used.",
+    "Not zero: the content before stays and grows old; the log has what was wrong.",
+    (TABLE,),
+)
 METRICS = (
     DECISIONS,
     DECISION_LATENCY,
@@ -308,6 +350,7 @@ METRICS = (
     INPUT_LAG,
     DEAD_LETTERS,
     RULE_OUTCOMES,
+    RULE_LIMITED,
     RULE_EVALUATIONS,
     BUNDLE_INFO,
     RELOADS,
@@ -327,6 +370,9 @@ METRICS = (
     REFERENCE_BYTES,
     REFERENCE_JOINS,
     REFERENCE_BAD_RECORDS,
+    REFERENCE_REFUSED,
+    EXACT_LANE,
+    WIRE_FALLBACKS,
 )
 """All of them, in the order of the reference page."""
 

@@ -7,15 +7,14 @@ the kernels are those that scored before.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from fraudstream.models.inputs import ModelError
+from fraudstream.stream import messages
+from fraudstream.stream.logs import tell
 from fraudstream.stream.partition import Partition
 from fraudstream.stream.services import Services
-
-log = logging.getLogger(__name__)
 
 
 class ModelWatch:
@@ -50,9 +49,7 @@ class ModelWatch:
             data = await asyncio.to_thread(self._path.read_bytes)
             model = await asyncio.to_thread(services.catalogue.add_model, data)
         except (ModelError, OSError) as problem:
-            log.warning(
-                "%s was changed and is refused: %s; the models before stay in force", self._path, problem
-            )
+            tell(messages.MODEL_REFUSED, path=self._path, problem=str(problem))
             return False
         if model.version == services.target.models:
             return False
@@ -61,7 +58,7 @@ class ModelWatch:
         for partition in partitions:
             partition.retarget()
         await asyncio.gather(*(partition.switched.wait() for partition in partitions))
-        log.info("%s: models `%s` are journaled on %d partitions", self._path, model.version, len(partitions))
+        tell(messages.MODEL_APPLIED, path=self._path, models=model.version, partitions=len(partitions))
         return True
 
 

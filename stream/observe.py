@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -64,6 +64,7 @@ class Observer:
         self._rules: dict[str, RuleCounts] = {}
         self._bundles: dict[str, Bundle] = {}
         self._steps: defaultdict[str, list[float]] = defaultdict(list)
+        self._fallbacks: deque[tuple[str, str]] = deque()
         self._latency_ms: list[I64] = []
         self._step_s = 0.0
         self._allowed: dict[Label, tuple[str, ...]] = {}
@@ -98,6 +99,8 @@ class Observer:
             for label, value in values.items():
                 if value:
                     self._counts[metric, (label,)] += value
+        for reason, value in result.batch.exact.items():
+            self._counts[m.EXACT_LANE, (reason,)] += value
         for cause, value in counts.fields_missing.items():
             self._counts[m.FIELDS_MISSING, cause] += value
         for join, value in counts.joins.items():
@@ -134,6 +137,15 @@ class Observer:
             self._collected[table] = None
             self._counts[m.REFERENCE_BAD_RECORDS, (table,)] += records
 
+    def table_refused(self, table: str) -> None:
+        """Count a delivery of a reference table that could not be used."""
+        self._collected[table] = None
+        self._counts[m.REFERENCE_REFUSED, (table,)] += 1
+
+    def fell_back(self, part: str, reason: str) -> None:
+        """Count that the wire left its fast way; safe in the consumer's thread."""
+        self._fallbacks.append((part, reason))
+
     def publish(self, partitions: Iterable[Watched], bundles: Iterable[Bundle]) -> None:
         """Put everything counted since the last time into the metrics."""
         in_force = {bundle.hash: bundle for bundle in bundles}
@@ -147,6 +159,7 @@ class Observer:
             self.metrics.set(m.BUNDLE_INFO, 1, bundle)
         self._publish_tables(known, partitions)
         self._publish_counts()
+        self._publish_limits(known, partitions)
         self._publish_state(partitions)
 
     def _publish_tables(self, bundles: Iterable[Bundle], partitions: Iterable[Watched]) -> None:
@@ -164,7 +177,18 @@ class Observer:
             if table.as_of_ms > 0:
                 self.metrics.set(m.REFERENCE_AGE, time.time() - table.as_of_ms / 1000, name)
 
+    def _publish_limits(self, bundles: Iterable[Bundle], partitions: Iterable[Watched]) -> None:
+        limited = {rule.id: 0 for bundle in bundles for rule in bundle.rules if rule.limit is not None}
+        for partition in partitions if limited else ():
+            if partition.pipeline is not None:
+                for name in partition.pipeline.limited_rules:
+                    limited[name] = limited.get(name, 0) + 1
+        for name, count in limited.items():
+            self.metrics.set(m.RULE_LIMITED, count, name)
+
     def _publish_counts(self) -> None:
+        while self._fallbacks:
+            self._counts[m.WIRE_FALLBACKS, self._fallbacks.popleft()] += 1
         for (metric, labels), value in self._counts.items():
             self.metrics.add(metric, value, *labels)
         self._counts.clear()
@@ -174,6 +198,8 @@ class Observer:
                 self.metrics.add(m.RULE_OUTCOMES, int(counts.unknown[at]), rule.id, "unknown")
                 if rule.before >= 0:
                     self.metrics.add(m.RULE_OUTCOMES, int(counts.excepted[at]), rule.id, "excepted")
+                if rule.limit is not None:
+                    self.metrics.add(m.RULE_OUTCOMES, int(counts.limited[at]), rule.id, "limited")
                 self.metrics.add(m.RULE_EVALUATIONS, int(counts.evaluated[at]), rule.id)
         self._rules.clear()
         self._bundles.clear()

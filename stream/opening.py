@@ -5,19 +5,18 @@ Parts of steps 1 to 4 of ``start(p)`` in docs/reference/delivery.md; every check
 
 from __future__ import annotations
 
-import logging
 import secrets
 
+from fraudstream.stream import messages
 from fraudstream.stream.core import CORE
 from fraudstream.stream.errors import Refusal
 from fraudstream.stream.journal import start_record, version_record
 from fraudstream.stream.journaling import JournalLog
 from fraudstream.stream.logreader import Bounds, LogReader
+from fraudstream.stream.logs import tell
 from fraudstream.stream.recovery import check_bundle, check_empty, check_snapshot, refilled
 from fraudstream.stream.services import Services
 from fraudstream.stream.snapshots import Header, Snapshot, SnapshotStore, value_hash
-
-log = logging.getLogger(__name__)
 
 FAR = 2**62
 """Beyond every offset: what is in force there was journaled last."""
@@ -123,7 +122,9 @@ class Opening:
         """
         decisions = await self._reader.bounds(self._topics.decisions, self._number)
         beyond: list[int] = []
-        for snapshot in self._store.newest_first(lambda text: log.warning("snapshot skipped: %s", text)):
+        for snapshot in self._store.newest_first(
+            lambda text: tell(messages.SNAPSHOT_SKIPPED, partition=self._number, problem=text)
+        ):
             header = snapshot.header
             check_snapshot(header, self._services.facts, self._topics, bounds)
             if decisions.end < header.decision_offset:

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import Mapping
 from enum import Enum
 
 from fraudstream.models.model import Model
 from fraudstream.rules.bundle import Bundle
+from fraudstream.stream import messages
 from fraudstream.stream.emission import Emission, Flight
 from fraudstream.stream.enrichment.bound import BoundTable, TableVersion
 from fraudstream.stream.enrichment.store import Enrichment, prepared, reads_reference
@@ -26,6 +26,7 @@ from fraudstream.stream.intake import Fetched, Intake
 from fraudstream.stream.journal import BUILT, CARRIED, STATE, InForce, end_record, version_record
 from fraudstream.stream.journaling import JournalLog
 from fraudstream.stream.logreader import Bounds, LogReader
+from fraudstream.stream.logs import tell
 from fraudstream.stream.opening import FAR, Opening
 from fraudstream.stream.pieces import PieceSize
 from fraudstream.stream.pipeline import Known, Pipeline, needs_rebuild
@@ -38,8 +39,6 @@ from fraudstream.stream.recovery import (
 from fraudstream.stream.services import Services
 from fraudstream.stream.snapshots import Snapshot, SnapshotStore, value_hash
 from fraudstream.stream.snapshotting import LastRecord, Snapshotter
-
-log = logging.getLogger(__name__)
 
 
 class Phase(Enum):
@@ -62,6 +61,8 @@ class Partition:
         self.next_offset = 0
         """Everything below was processed."""
         self.began_s = time.monotonic()
+        self.bundle_since = 0
+        """Offset from which on the bundle in force is."""
         self._services = services
         self._settings = services.settings
         self._topics = services.settings.topics
@@ -257,15 +258,16 @@ class Partition:
         )
         self._snapshotter = self._make_snapshotter()
         # Step 5: seek and replay; the loop publishes what is not in `seen`.
-        log.info(
-            "partition %d: epoch %d, from offset %d (%s), input ends at %d, %d decisions already published",
-            number,
-            self._journal.epoch,
-            self.next_offset,
-            "snapshot" if snapshot else "no snapshot",
-            bounds.end,
-            len(published.offset),
+        tell(
+            messages.PARTITION_STARTS,
+            partition=number,
+            epoch=self._journal.epoch,
+            offset=self.next_offset,
+            source="snapshot" if snapshot else "no snapshot",
+            input_end=bounds.end,
+            published=len(published.offset),
         )
+        self.bundle_since = journal.bundle_since(self._running.bundle, self.next_offset)
         self.intake.seek(self.next_offset)
         self.phase = Phase.RUNNING
 
@@ -293,6 +295,7 @@ class Partition:
                 snapshot.state, bundle, model, live=live, checked=True, enrichment=tables
             )
         pipeline.compute_what_is_read()
+        pipeline.hide = self._services.hide
         pipeline.on_step = self._services.observer.step
         return pipeline
 
@@ -454,7 +457,12 @@ class Partition:
         elif other:
             changes[STATE] = CARRIED
         await self._journal.append(version_record(self._journal.epoch, bounds.end, changes, tables))
-        log.info("partition %d: from offset %d on: %s", self.number, bounds.end, {**changes, **tables})
+        tell(
+            messages.VERSION_JOURNALED,
+            partition=self.number,
+            offset=bounds.end,
+            changes={**changes, **tables},
+        )
         self.switched.set()
 
     def _rebuild_from(self, bounds: Bounds, newest: InForce) -> int:
@@ -474,6 +482,8 @@ class Partition:
         version = self._journal.journal.in_force(self.next_offset)
         if version == self._running:
             return
+        if version.bundle != self._running.bundle:
+            self.bundle_since = self.next_offset
         bundle, model = await self._load(version)
         other = bundle.definitions != self._pipeline.bundle.definitions
         if version.rebuilds(self._running, other_definitions=other):
@@ -496,7 +506,7 @@ class Partition:
                 f"`{self._topics.input}` begins at {bounds.begin}. Restore a snapshot taken after offset "
                 f"{border}"
             )
-        log.info("partition %d: building the state from %d to %d", self.number, version.state_from, border)
+        tell(messages.STATE_REBUILDS, partition=self.number, state_from=version.state_from, border=border)
         await self._snapshots.finish()
         published = await self._read_published(0, version.state_from)
         self._running = version

@@ -24,15 +24,17 @@ from numpy.typing import NDArray
 from fraudstream.models.inputs import Columns
 from fraudstream.models.model import Model
 from fraudstream.rules.bundle import Bundle, Rule
+from fraudstream.rules.compiler.brakes import limit_words
 from fraudstream.rules.compiler.lineage import features_read
 from fraudstream.rules.compiler.program import BoundProgram, Inputs
 from fraudstream.rules.compiler.text import render
 from fraudstream.rules.iso4217 import DECIMALS
+from fraudstream.stream.brakes import Brakes, key_words
 from fraudstream.stream.counts import Counts, count_slice
-from fraudstream.stream.decide import Decided, compile_plan, decide, row_mask
+from fraudstream.stream.decide import Decided, causes, compile_plan, decide, row_mask
 from fraudstream.stream.enrichment.kernel_warm import warm as warm_enrichment
 from fraudstream.stream.enrichment.store import Enrichment
-from fraudstream.stream.evidence import Evidence
+from fraudstream.stream.evidence import Evidence, Hide, mask
 from fraudstream.stream.outcome import Decision, Flag, Outcome, Versions
 from fraudstream.stream.reading import Decoded
 from fraudstream.stream.sample import sample_slice
@@ -40,6 +42,7 @@ from fraudstream.stream.scoring import NO_MODEL, bind_model
 from fraudstream.stream.windows.copying import Copy
 from fraudstream.stream.windows.snapshot import DIGEST_BYTES, padded, seal, unseal
 from fraudstream.stream.windows.store import Admission, FeatureMatrix, SnapshotError, WindowStore
+from fraudstream.stream.windows.warm import warm as warm_windows
 from fraudstream.stream.wire.currency import to_base
 from fraudstream.stream.wire.decode import decode
 from fraudstream.stream.wire.encode import encode
@@ -48,8 +51,13 @@ from fraudstream.stream.wire.types import Batch, Encoded, Rejected, Slice
 
 # Plain integers: arithmetic with members of an enum costs a microsecond each.
 _DUPLICATE, _NO_RATE, _APPROXIMATE = int(Flag.DUPLICATE), int(Flag.NO_RATE), int(Flag.APPROXIMATE)
+_LATE, _SUPPRESSED = int(Flag.LATE), int(Flag.SUPPRESSED)
 _NO_ALERT = int(Flag.DUPLICATE | Flag.MALFORMED | Flag.SUPPRESSED)
 _PASS, _ALERT = int(Decision.PASS), int(Decision.ALERT)
+_LIMITED_TEXT = {
+    "en": " (an alert instead of a block: more than {})",
+    "zh": " [超过{}, 由拦截改为告警]",
+}
 _MAGIC = b"FSPIPE02"
 _LENGTH = struct.Struct("<I")
 
@@ -124,9 +132,12 @@ class Pipeline:
         self.store = WindowStore(bundle.features, bundle.schema) if store is None else store
         self.on_step: Callable[[str], object] | None = None
         """Told the name of each step when it is done: whoever holds a clock may measure."""
+        self.hide: Hide = mask
+        """What alerts show of a personal value."""
         self._every_feature = True
         self._tables = compile_schema(bundle.schema)
         self.enrichment = Enrichment(bundle, model, hash_key) if enrichment is None else enrichment
+        self._brakes = Brakes(bundle)
         self._use(bundle, model, live)
 
     def _use(self, bundle: Bundle, model: Model | None, live: bool) -> None:
@@ -141,7 +152,11 @@ class Pipeline:
         self._choose_features()
         self._plan = compile_plan(bundle)
         self._program = bundle.program.bind(self.hash_key)
-        self._evidence = Evidence(bundle)
+        self._evidence = Evidence(bundle, lambda value: self.hide(value))  # noqa: PLW0108 - set later
+        if bundle is not self._brakes.bundle:
+            before = self._brakes
+            self._brakes = Brakes(bundle)
+            self._brakes.take(before.export(self.store.watermark_ms))
         self._decimals = DECIMALS[bundle.schema.base_currency]
 
     def compute_what_is_read(self) -> None:
@@ -212,11 +227,15 @@ class Pipeline:
         published, wanted = self._split(source, known)
         duplicate = (admission.flags & _DUPLICATE) != 0
         active = wanted[batch.row] & ~duplicate
-        scores = self._score(batch, matrix, active)
+        # What rules remember is the same whoever published the decisions.
+        remembering = self._brakes.needed and known is not None
+        replayed = (batch.offset >= self.start_from) & ~duplicate & ~active if remembering else None
+        evaluated = active if replayed is None else active | replayed
+        scores = self._score(batch, matrix, evaluated)
         champion = scores[0 if self.model is None else self.model.champion]
         self._done("score")
         # Step 6. rules.
-        true, unknown = self._rules(batch, matrix, champion, active)
+        true, unknown = self._rules(batch, matrix, champion, evaluated)
         self._done("rules")
         # Step 7. decide, remember, encode.
         decoded = Decoded(batch, matrix.value, matrix.state, champion)
@@ -227,8 +246,10 @@ class Pipeline:
             row_mask(active),
             champion,
             lambda rule, row: self._text(rule, decoded, row),
+            self._brakes.judge(true, row_mask(evaluated), admission.as_of_ms),
+            None if replayed is None else row_mask(replayed),
         )
-        flags = admission.flags
+        flags = self._suppress(batch, admission, decided, champion)
         if no_rate.any() or matrix.approximate.any():
             more = no_rate * np.uint16(_NO_RATE) | matrix.approximate * np.uint16(_APPROXIMATE)
             flags = np.where(duplicate, flags, flags | more)
@@ -237,7 +258,7 @@ class Pipeline:
         rows = np.flatnonzero(wanted).astype(np.int32)
         malformed = Decision.ALERT if self.live else Decision.PASS
         encoded = encode(source, batch, outcome, self.versions, rows, malformed=malformed)
-        alerts = self._alerts(source, decoded, decided, outcome, rows, encoded) if self.live else ()
+        alerts = self._alerts(source, decoded, decided, outcome, rows, encoded, wanted) if self.live else ()
         dead_letters = tuple(item for item in batch.rejected if wanted[item.row])
         malformed_as = _ALERT if self.live else _PASS
         counts = count_slice(
@@ -321,10 +342,36 @@ class Pipeline:
         models = score.reshape(1, n), there.astype(np.uint8).reshape(1, n)
         return self._program.evaluate(_inputs(batch, matrix.value, matrix.state, *models), n)
 
+    def _suppress(
+        self, batch: Batch, admission: Admission, decided: Decided, champion: NDArray[np.int64]
+    ) -> NDArray[np.uint16]:
+        """Return the rows' flags, with those that only repeat an alert of before among them."""
+        flags = admission.flags
+        if not self._brakes.suppressing or not self.live or not decided.matches:
+            return flags
+        flags = flags.copy()
+        for row in np.flatnonzero((decided.decision != _PASS) & ((flags & _LATE) == 0)).tolist():
+            found = causes(self._plan, decided.matches[row], int(champion[row]))
+            words = {
+                rule.id: key
+                for rule in found
+                if rule is not None and rule.suppress is not None
+                if (key := key_words(rule, batch.value, batch.state, row)) is not None
+            }
+            alert = int(decided.decision[row]) == _ALERT
+            if self._brakes.repeats(found, alert, words, int(admission.as_of_ms[row])):
+                flags[row] |= _SUPPRESSED
+        self._brakes.tidy(self.store.watermark_ms)
+        return flags
+
     def _text(self, rule: Rule, decoded: Decoded, row: int) -> str:
         texts = rule.reason
-        segments = texts.get(self.bundle.policy.language) or next(iter(texts.values()), ())
-        return render(segments, lambda slot: decoded.read(slot, row), rule.zone, self._decimals)
+        language = self.bundle.policy.language
+        segments = texts.get(language) or next(iter(texts.values()), ())
+        text = render(segments, lambda slot: decoded.read(slot, row), rule.zone, self._decimals)
+        if rule.limited and rule.limit is not None:
+            text += (_LIMITED_TEXT.get(language) or _LIMITED_TEXT["en"]).format(limit_words(rule.limit))
+        return text
 
     def _outcome(
         self,
@@ -360,11 +407,12 @@ class Pipeline:
         outcome: Outcome,
         rows: NDArray[np.int32],
         encoded: Encoded,
+        mine: NDArray[np.bool_],
     ) -> tuple[tuple[int, bytes], ...]:
         batch = decoded.batch
         if not decided.matches:
             return ()
-        wanted = (outcome.decision != _PASS) & ((outcome.flags & _NO_ALERT) == 0)
+        wanted = (outcome.decision != _PASS) & ((outcome.flags & _NO_ALERT) == 0) & mine[batch.row]
         found: list[tuple[int, bytes]] = []
         for at in np.flatnonzero(wanted).tolist():
             if at not in decided.matches:  # published by an earlier owner
@@ -383,21 +431,22 @@ class Pipeline:
     def state_hash(self) -> str:
         """Return a SHA-256 of the visible state: equal states decide alike, however they came about."""
         text = f"{self.partition} {self.start_from} {self.hash_key.hex()} {self.store.state_hash()}"
+        text += self._brakes.state_hash(self.store.watermark_ms)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def begin_snapshot(self) -> Copy:
         """Fix the state between two slices; steps of the copy are made while slices go on."""
-        text = orjson.dumps(
-            {
-                "partition": self.partition,
-                "hash_key": self.hash_key.hex(),
-                "start_from": self.start_from,
-                "next_offset": self.next_offset,
-                "schema": self.bundle.schema.hash,
-                "features": self.bundle.features.hash,
-            }
-        )
-        return self.store.begin_snapshot(padded(_MAGIC, b"", text))
+        header: dict[str, object] = {
+            "partition": self.partition,
+            "hash_key": self.hash_key.hex(),
+            "start_from": self.start_from,
+            "next_offset": self.next_offset,
+            "schema": self.bundle.schema.hash,
+            "features": self.bundle.features.hash,
+        }
+        if self._brakes.needed:
+            header["brakes"] = self._brakes.export(self.store.watermark_ms)
+        return self.store.begin_snapshot(padded(_MAGIC, b"", orjson.dumps(header)))
 
     def snapshot(self) -> bytes:
         """Return the state between slices; ``restore`` goes on from it with the same results."""
@@ -439,7 +488,7 @@ class Pipeline:
             if header[name] != wanted:
                 raise RebuildNeeded(f"the state is of another version of `{name}`; it is built from the log")
         store = WindowStore.restore_unsealed(bundle.features, bundle.schema, state[end:])
-        return cls(
+        pipeline = cls(
             header["partition"],
             bytes.fromhex(header["hash_key"]),
             bundle,
@@ -450,10 +499,18 @@ class Pipeline:
             store=store,
             enrichment=enrichment,
         )
+        pipeline._brakes.take(header.get("brakes", {}))
+        return pipeline
+
+    @property
+    def limited_rules(self) -> dict[str, int]:
+        """Return the rules that their limits keep from blocking now, and since which event time."""
+        return self._brakes.tripped
 
     def warm(self) -> None:
         """Load every kernel by deciding made-up records with a scratch state; this one's is not touched."""
         warm_enrichment()
+        warm_windows()
         scratch = Pipeline(self.partition, self.hash_key, self.bundle, self.model)
         for begin in (0, 8):
             scratch.process(sample_slice(self.bundle.schema, self.partition, begin))

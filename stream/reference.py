@@ -5,12 +5,14 @@ A test compares the committed pages with what this module makes, so they cannot 
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fraudstream.rules.bundle import Type
 from fraudstream.rules.compiler.functions import FUNCTIONS, Function
+from fraudstream.stream.messages import MESSAGES
 from fraudstream.stream.metrics import METRICS, Metric
 from fraudstream.stream.settings import CONFIG_VARIABLE, OTHER_VARIABLES, PREFIX, Meta, describe
 
@@ -28,6 +30,13 @@ FUNCTIONS_INTRODUCTION = (
 METRICS_INTRODUCTION = (
     "The worker serves them in Prometheus' text format at `/metrics`. Label values are closed sets: nothing "
     "that a transaction contains becomes a label."
+)
+LOGS_INTRODUCTION = (
+    "The worker writes to standard error: with `FRAUDSTREAM_LOG_FORMAT=json` one object a line with `time`, "
+    "`level`, `event`, `text`, `action`, the fields, and where they apply `places` of an error, `repeated` "
+    "and `over_s`; else lines for people. A message that comes again within 10 s with the same values of the "
+    'fields under "same" is counted, and the count written after them. No message holds anything of a '
+    "transaction, nor the text of an unexpected error."
 )
 
 
@@ -92,7 +101,29 @@ def functions_page() -> str:
     )
 
 
-PAGES = {"settings.md": settings_page, "metrics.md": metrics_page, "functions.md": functions_page}
+def logs_page() -> str:
+    """Return the page about the log's messages."""
+    rows = [
+        (
+            f"`{item.event}`",
+            logging.getLevelName(item.level).lower(),
+            item.text,
+            item.action,
+            ", ".join(f"`{name}`" for name in item.more) or "-",
+            ", ".join(f"`{name}`" for name in item.per) or "-",
+        )
+        for item in MESSAGES
+    ]
+    head = ("event", "level", "what happened", "what to do", "other fields", "same")
+    return "\n".join(["# Log messages", "", GENERATED, "", LOGS_INTRODUCTION, "", *_table(head, rows), ""])
+
+
+PAGES = {
+    "settings.md": settings_page,
+    "metrics.md": metrics_page,
+    "functions.md": functions_page,
+    "logs.md": logs_page,
+}
 
 
 def write(directory: Path = DIRECTORY) -> None:

@@ -8,7 +8,6 @@ the switch takes no longer than entering a few changed rows.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -16,16 +15,16 @@ from dataclasses import replace
 from fraudstream.models.model import Model
 from fraudstream.rules.bundle import Bundle, ReferenceTable
 from fraudstream.rules.iso4217 import DECIMALS
+from fraudstream.stream import messages
 from fraudstream.stream.enrichment.bound import TableVersion
 from fraudstream.stream.enrichment.changes import compacted, successor
 from fraudstream.stream.enrichment.content import Content
 from fraudstream.stream.enrichment.directory import Loaded, Mark, TableFiles, read_tables, version_from
 from fraudstream.stream.errors import FraudstreamError
+from fraudstream.stream.logs import tell
 from fraudstream.stream.partition import Partition
 from fraudstream.stream.reference_topics import TopicFollower, TopicUnreadable
 from fraudstream.stream.services import Services
-
-log = logging.getLogger(__name__)
 
 RETRY_S = 5.0
 """Between two attempts to find content that a first start, or a changed declaration, lacks."""
@@ -76,7 +75,7 @@ class ReferenceKeeper:
                     try:
                         self._versions[table.name] = await self._services.catalogue.table(name)
                     except FraudstreamError as problem:
-                        log.error("reference table %s: %s", table.name, problem)  # noqa: TRY400 - told, not traced
+                        tell(messages.TABLE_UNAVAILABLE, table=table.name, problem=problem)
             return await self._adopt(bundle, loaded)
 
     async def adopt(self, bundle: Bundle, loaded: Loaded) -> dict[str, str]:
@@ -236,13 +235,13 @@ class ReferenceKeeper:
             parent = next(item for item in before.chain if item.version == content.parent)
         version, data = await asyncio.to_thread(version_from, content, parent)
         self._services.catalogue.add_table(version, data)
-        log.info(
-            "reference table %s: %s, %d rows and %d removed in %d bytes",
-            content.table,
-            "delta" if content.parent else "whole",
-            len(content),
-            len(content.removed),
-            len(data),
+        tell(
+            messages.TABLE_CONTENT,
+            table=content.table,
+            kind="delta" if content.parent else "whole",
+            rows=len(content),
+            removed=len(content.removed),
+            bytes=len(data),
         )
         return version
 
@@ -278,4 +277,5 @@ class ReferenceKeeper:
         """Log a problem once, not at every look."""
         if self._told.get(name) != problem:
             self._told[name] = problem
-            log.error("reference table is refused, its content stays:\n%s", problem)
+            tell(messages.TABLE_REFUSED, table=name, problem=problem)
+            self._services.observer.table_refused(name)

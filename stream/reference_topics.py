@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from fraudstream.rules.bundle import ReferenceTable
+from fraudstream.stream import messages
 from fraudstream.stream.cluster import Cluster
 from fraudstream.stream.enrichment.changes import combined
 from fraudstream.stream.enrichment.content import NO_TIME, Content, Texts
@@ -22,9 +22,8 @@ from fraudstream.stream.enrichment.rows import Row, RowReader, content_of_rows, 
 from fraudstream.stream.enrichment.values import KEY_CHARS_MAX
 from fraudstream.stream.errors import CannotCheck, FraudstreamError
 from fraudstream.stream.logreader import LogReader
+from fraudstream.stream.logs import kind, tell
 from fraudstream.stream.settings import Settings
-
-log = logging.getLogger(__name__)
 
 DESCRIBE_S = 60.0
 """Between two looks at how many partitions there are."""
@@ -81,9 +80,7 @@ class TopicFollower:
                 number not in bounds or not bounds[number].begin <= at <= bounds[number].end
                 for number, at in positions.items()
             ):
-                log.warning(
-                    "reference table %s: `%s` was made anew, it is read again", table.name, table.topic
-                )
+                tell(messages.TABLE_TOPIC_REPLACED, table=table.name, topic=table.topic)
                 positions, self._whole = {}, True
             for number, bound in bounds.items():
                 begin = max(positions.get(number, 0), bound.begin)
@@ -97,7 +94,7 @@ class TopicFollower:
         except (FraudstreamError, OSError) as problem:
             raise TopicUnreadable(f"{table.name}: topic `{table.topic}`: {problem}") from problem
         except Exception as problem:  # the client's errors have no common name of ours
-            raise TopicUnreadable(f"{table.name}: topic `{table.topic}`: {problem!r}") from problem
+            raise TopicUnreadable(f"{table.name}: topic `{table.topic}`: {kind(problem)}") from problem
         whole, self._whole = self._whole, False
         self.is_whole, self._positions = whole, positions
         if not read and not whole:
@@ -122,12 +119,11 @@ class TopicFollower:
         if state is None:
             raise CannotCheck(f"there is no topic `{topic}`")
         if "compact" not in state.config.get("cleanup.policy", "") and not self._partitions:
-            log.warning(
-                "reference table %s: `%s` has cleanup.policy=%s; rows older than its retention are lost at a "
-                "restart, make it `compact`",
-                self.table.name,
-                topic,
-                state.config.get("cleanup.policy"),
+            tell(
+                messages.TABLE_TOPIC_NOT_COMPACTED,
+                table=self.table.name,
+                topic=topic,
+                policy=state.config.get("cleanup.policy"),
             )
         self._partitions, self._described_s = state.partitions, now_s
 
@@ -143,13 +139,13 @@ class TopicFollower:
             except ValueError as problem:
                 self.bad += 1
                 if self.bad <= SHOWN_MAX:
-                    place = f"{self.table.topic}-{record.partition}"
-                    log.warning(
-                        "reference table %s: record %d of %s is passed over: %s",
-                        self.table.name,
-                        record.offset,
-                        place,
-                        problem,
+                    tell(
+                        messages.TABLE_RECORD_BAD,
+                        table=self.table.name,
+                        topic=self.table.topic,
+                        partition=record.partition,
+                        offset=record.offset,
+                        problem=problem,
                     )
                 continue
             rows[key] = row

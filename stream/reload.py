@@ -8,18 +8,15 @@ schema or other time settings need a restart, since the state has to be built ag
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from fraudstream.models.model import Model
+from fraudstream.stream import messages
+from fraudstream.stream.change_keeper import ChangeKeeper
 from fraudstream.stream.directory import Stamp, check_directory, stamp
-from fraudstream.stream.partition import Partition
-from fraudstream.stream.pipeline import needs_rebuild
-from fraudstream.stream.reference_keeper import ReferenceKeeper
+from fraudstream.stream.enrichment.directory import TableFiles
+from fraudstream.stream.logs import tell
 from fraudstream.stream.services import Services
-
-log = logging.getLogger(__name__)
 
 SETTLE_S = 0.15
 """Between two looks after a change: longer than an editor needs between two files of one save."""
@@ -34,17 +31,17 @@ class Reloader:
         interval_ms: int,
         model: Model | None,
         services: Services,
-        partitions: Callable[[], Iterable[Partition]],
+        changes: ChangeKeeper,
         seen: Stamp,
-        keeper: ReferenceKeeper,
+        files: TableFiles,
     ) -> None:
         self._path = path
         self._interval_s = interval_ms / 1000
         self._model = model
         self._services = services
-        self._partitions = partitions
+        self._changes = changes
         self._seen = seen
-        self._keeper = keeper
+        self._files = files
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -64,52 +61,11 @@ class Reloader:
 
     async def reload(self) -> tuple[str, str]:
         """Look at the directory once; return what became of it, a value of ``reload_total``, and why not."""
-        services, catalogue = self._services, self._services.catalogue
-        checked = await asyncio.to_thread(check_directory, self._path, self._model, self._keeper.files)
+        checked = await asyncio.to_thread(check_directory, self._path, self._model, self._files)
         if checked.bundle is None:
-            log.error(
-                "%s was changed and is refused, %d errors; the rules before stay in force:\n%s",
-                self._path,
-                checked.errors,
-                checked.problem,
-            )
+            tell(messages.RULES_REFUSED, rules_dir=self._path, problem=checked.problem)
             return "invalid", checked.problem
-        bundle = checked.bundle
-        before = services.target.bundle or self._running()
-        if bundle.hash == before:
-            services.target = services.target._replace(bundle=bundle.hash)
-            return "unchanged", ""
-        if before is not None:
-            known = await catalogue.bundle(before)
-            if (other := needs_rebuild(known, bundle)) is not None:
-                problem = (
-                    f"{self._path} has another {other}, which needs a restart: the state has to be built "
-                    "again from the input; the rules before stay in force"
-                )
-                log.error("%s", problem)
-                return "needs_restart", problem
-        catalogue.add_bundle(bundle)
-        if problems := await self._keeper.adopt(bundle, checked.tables):
-            problem = "\n".join(problems.values())
-            log.error(
-                "%s was changed and is refused, %d reference tables have no content; the rules before stay "
-                "in force:\n%s",
-                self._path,
-                len(problems),
-                problem,
-            )
-            return "invalid", problem
-        partitions = list(self._partitions())
-        for partition in partitions:
-            partition.retarget()
-        await asyncio.gather(*(partition.switched.wait() for partition in partitions))
-        log.info(
-            "%s was changed: `%s` is journaled on %d partitions", self._path, bundle.hash, len(partitions)
-        )
-        return "applied", ""
-
-    def _running(self) -> str | None:
-        for partition in self._partitions():
-            if (running := partition.running) is not None:
-                return running.bundle
-        return None
+        result, problem = await self._changes.submit(checked)
+        if problem:
+            tell(messages.RULES_REFUSED, rules_dir=self._path, problem=problem)
+        return result, problem

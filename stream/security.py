@@ -33,7 +33,7 @@ def aiokafka_options(settings: Settings) -> dict[str, Any]:
         options |= {
             "sasl_mechanism": settings.sasl_mechanism,
             "sasl_plain_username": settings.sasl_username,
-            "sasl_plain_password": _secret("sasl_password_file", settings.sasl_password_file),
+            "sasl_plain_password": secret("sasl_password_file", settings.sasl_password_file),
         }
     return options
 
@@ -56,12 +56,12 @@ def librdkafka_options(settings: Settings) -> dict[str, str]:
         options["ssl.certificate.location"] = settings.ssl_certificate_file
         options["ssl.key.location"] = settings.ssl_key_file
     if settings.ssl_key_password_file:
-        options["ssl.key.password"] = _secret("ssl_key_password_file", settings.ssl_key_password_file)
+        options["ssl.key.password"] = secret("ssl_key_password_file", settings.ssl_key_password_file)
     if settings.security_protocol == "SASL_SSL":
         options |= {
             "sasl.mechanism": settings.sasl_mechanism,
             "sasl.username": settings.sasl_username,
-            "sasl.password": _secret("sasl_password_file", settings.sasl_password_file),
+            "sasl.password": secret("sasl_password_file", settings.sasl_password_file),
         }
     return options
 
@@ -95,7 +95,7 @@ def _ssl_context(settings: Settings) -> ssl.SSLContext:
         _check("ssl_key_file", settings.ssl_key_file)
         password = ""
         if settings.ssl_key_password_file:
-            password = _secret("ssl_key_password_file", settings.ssl_key_password_file)
+            password = secret("ssl_key_password_file", settings.ssl_key_password_file)
         try:
             # With a function OpenSSL never asks on the terminal for a password that is not given.
             context.load_cert_chain(settings.ssl_certificate_file, settings.ssl_key_file, lambda: password)
@@ -119,7 +119,7 @@ def _check(name: str, path: str) -> None:
         ) from error
 
 
-def _secret(name: str, path: str) -> str:
+def secret(name: str, path: str, what: str = "password") -> str:
     """Return the first line of a file; the rest has to be empty."""
     _check(name, path)
     with Path(path).open("rb") as stream:
@@ -130,7 +130,7 @@ def _secret(name: str, path: str) -> str:
         lines = []
     if len(raw) > SECRET_BYTES_MAX or len(lines) != 1 or not lines[0]:
         raise Refusal(
-            f"`{PREFIX}{name.upper()}` names `{path}`, which holds no password: one line of UTF-8 was "
+            f"`{PREFIX}{name.upper()}` names `{path}`, which holds no {what}: one line of UTF-8 was "
             f"expected, at most {SECRET_BYTES_MAX} bytes"
         )
     return lines[0]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fraudstream.stream.control import Catalogue, Target
+from fraudstream.stream.evidence import Hide
 from fraudstream.stream.failpoints import Failpoints
 from fraudstream.stream.journaling import Appender
 from fraudstream.stream.lease import Lease
@@ -26,6 +27,8 @@ class Services:
     lease: Lease
     failpoints: Failpoints
     observer: Observer
+    hide: Hide
+    """What alerts show of a personal value."""
     target: Target
     """What the operator wants in force; the reloader changes it."""
     commit: Callable[[], Any]
@@ -34,6 +37,8 @@ class Services:
     owner: str
     rules_problem: str = ""
     """Why the rules directory cannot be used, where ``target`` names no bundle."""
+    assigned: Callable[[set[int]], None] = lambda _: None
+    """The group gave these partitions; told before they start."""
     accept_short_history: bool = False
     backfill: bool = False
     """At the start features that are warming are filled from the input."""

@@ -178,6 +178,13 @@ class Settings:
         "File whose one line is the SCRAM user's password. There is no setting for the password itself: the "
         "environment of a process is seen by too many.",
     )
+    pseudonym_key_file: str = setting(
+        "",
+        "Security",
+        "File whose one line, of 16 characters and more, is the key of the pseudonyms that stand for "
+        "personal values in alerts: the same value has the same pseudonym in all alerts of all workers "
+        "with this key. Empty: only the last four characters are shown.",
+    )
     rules_dir: Path = setting(  # noqa: RUF009 - a Path never changes
         Path("rules"), "Paths", "Directory of the rules; watched while the worker runs."
     )
@@ -275,6 +282,12 @@ class Settings:
     )
     log_level: str = setting(
         "info", "Log", "Least level that is logged.", choices=("debug", "info", "warning", "error")
+    )
+    log_format: str = setting(
+        "console",
+        "Log",
+        "`json`: one object a line, for a log store. `console`: for people.",
+        choices=("console", "json"),
     )
 
     @property

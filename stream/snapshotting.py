@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import time
 from collections.abc import Callable
@@ -20,16 +19,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from fraudstream.stream import messages
 from fraudstream.stream.emission import Emission
 from fraudstream.stream.journal import InForce, Start
+from fraudstream.stream.logs import tell
 from fraudstream.stream.pipeline import Pipeline
 from fraudstream.stream.recovery import DecisionLog
 from fraudstream.stream.services import Services
 from fraudstream.stream.snapshots import Header, SnapshotStore
 from fraudstream.stream.windows.copying import Copy
 from fraudstream.stream.windows.snapshot import SnapshotError
-
-log = logging.getLogger(__name__)
 
 PART_WORDS = 1 << 18
 """Words, 2 MiB, from which on a part goes to the file: each costs the loop a tenth of a millisecond."""
@@ -187,7 +186,7 @@ class Snapshotter:
             file.close()
 
     def _failed(self, text: str) -> None:
-        log.warning("partition %d: %s", self._number, text)
+        tell(messages.SNAPSHOT_FAILED, partition=self._number, problem=text)
         self._tell()
 
     def _tell(self) -> None:

@@ -40,6 +40,8 @@ class Placed(Protocol):
     number: int
     next_offset: int
     began_s: float
+    bundle_since: int
+    """Offset from which on the bundle in force is."""
 
     @property
     def snapshot_s(self) -> float | None:
@@ -110,12 +112,15 @@ class Status:
         self._partitions = [_partition(partition, now_s) for partition in partitions]
         self._modes = sorted({p.running.mode for p in partitions if p.running is not None})
 
-    def document(self, not_ready: list[str], refused: Refused | None) -> dict[str, Any]:
+    def document(
+        self, not_ready: list[str], refused: Refused | None, change: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Return what the page shows.
 
         Args:
             not_ready: Why the worker does not decide, empty if it does.
             refused: The last change of the rules that was not taken.
+            change: The last one that was.
         """
         return {
             **self._about,
@@ -131,6 +136,7 @@ class Status:
             "bundles": [{"hash": bundle.hash, "rules": len(bundle.rules)} for bundle in self._bundles],
             "reloads": self._counted(m.RELOADS, m.RESULT),
             "refused": None if refused is None else refused._asdict(),
+            "rules_change": change,
             "dead_letters": self._counted(m.DEAD_LETTERS, m.CODE),
             "flags": self._counted(m.FLAGS, m.FLAG),
             "state_bytes": self._metrics.value(m.STATE_BYTES),
@@ -221,6 +227,7 @@ def _partition(partition: Placed, now_s: float) -> dict[str, Any]:
         "partition": partition.number,
         "mode": "" if running is None else running.mode,
         "bundle": "" if running is None else running.bundle,
+        "bundle_since": partition.bundle_since,
         "replaying": not partition.caught_up,
         "next_offset": partition.next_offset,
         "log_end": partition.log_end,

@@ -31,13 +31,17 @@ from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
+from fraudstream.stream import batches, fetching, messages
 from fraudstream.stream.errors import RestartMe
+from fraudstream.stream.fetching import Fetching, is_slice
 from fraudstream.stream.intake import Intake, Verdict, slice_of
 from fraudstream.stream.lease import Lease
+from fraudstream.stream.logs import tell
 from fraudstream.stream.lost_rights import as_not_permitted
 from fraudstream.stream.reconnect import pause_between_tries
 from fraudstream.stream.security import aiokafka_options
 from fraudstream.stream.settings import Settings
+from fraudstream.stream.wire.batches_out import DecisionRecords, Outgoing
 from fraudstream.stream.wire.types import Slice
 
 _FAUST_LOG = logging.getLogger("faust.slices")
@@ -72,7 +76,8 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
     ),
     "faust.app.base:App": ("_new_transport", "_new_producer_transport"),
     "aiokafka.consumer.group_coordinator:GroupCoordinator": ("_send_req", "_do_heartbeat"),
-    "aiokafka:AIOKafkaProducer": ("create_batch", "send_batch"),
+    **batches.PRIVATE_NAMES,
+    **fetching.PRIVATE_NAMES,
     "aiokafka.client:AIOKafkaClient": ("_metadata_update",),
 }
 """``module:class`` -> names without a promise of stability."""
@@ -86,15 +91,8 @@ that gets room meanwhile would wait for it."""
 BATCH_BYTES = 512 * 1024
 """Size of a produced batch; below the broker's default limit of 1 MiB with room for one large record."""
 
-Header = tuple[str, bytes]
-
-
-class Outgoing(NamedTuple):
-    """One record to append."""
-
-    key: bytes | None
-    value: bytes | None
-    headers: list[Header] = []  # noqa: RUF012 - aiokafka wants a list; this one is never changed
+KERNEL_BATCH_RECORDS = 4
+"""Fewer records are appended one by one sooner than a kernel is called."""
 
 
 class Arrived(NamedTuple):
@@ -142,16 +140,18 @@ class SliceSchema(faust.Schema):  # type: ignore[misc]
 
 
 class LeasedConsumer(aiokafka.AIOKafkaConsumer):  # type: ignore[misc]
-    """Consumer that notes when the group coordinator answered well."""
+    """Consumer that notes when the group coordinator answered well, and hands over slices."""
 
-    def __init__(self, *args: Any, lease: Lease, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, lease: Lease, fetching: Fetching, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._lease = lease
+        self._fetching = fetching
         pause_between_tries(self._client)
 
     async def start(self) -> None:
         """Start, then listen to the coordinator's answers."""
         await super().start()
+        self._fetching.install(self)
         coordinator = self._coordinator
         send = coordinator._send_req  # noqa: SLF001
         lease = self._lease
@@ -172,13 +172,16 @@ class SliceConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     """Creates the consumer with the isolation, sizes and lease that the worker needs."""
 
     logger = _FAUST_LOG
+    fetching: Fetching
 
     def _create_worker_consumer(self, transport: Any) -> LeasedConsumer:
         del transport
+        self.fetching = Fetching(self.app.settings.topics.input, self._fell_back)
         conf = self.app.conf
         settings: Settings = self.app.settings
         return LeasedConsumer(
             lease=self.app.lease,
+            fetching=self.fetching,
             client_id=f"{settings.app_id}-worker",
             group_id=conf.id,
             group_instance_id=settings.group_instance_id or None,
@@ -201,6 +204,10 @@ class SliceConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             connections_max_idle_ms=conf.consumer_connections_max_idle_ms,
             **aiokafka_options(settings),
         )
+
+    def _fell_back(self, reason: str) -> None:
+        tell(messages.WIRE_FALLBACK, part="fetch", reason=reason)
+        self.app.observer.fell_back("fetch", reason)
 
     async def move(self, tp: TP, offset: int) -> None:
         """Set the position of a partition, in the consumer's own thread."""
@@ -309,10 +316,12 @@ class SliceConsumer(driver.Consumer):  # type: ignore[misc]
                 intake.moved = True
 
     async def _accept(self, tp: TP, intake: Intake, records: Sequence[Any]) -> Arrived | None:
-        verdict, position = intake.judge(records), intake.position
+        begin_s = time.perf_counter()
+        fetched: Slice = records[0] if is_slice(records) else slice_of(tp.partition, records)
+        verdict, position = intake.judge(fetched), intake.position
         if verdict is Verdict.STALE:
             return None
-        first = records[0].offset
+        first = int(fetched.offset[0])
         if verdict is Verdict.BACK:
             self._owner.failed(
                 RestartMe(
@@ -326,10 +335,13 @@ class SliceConsumer(driver.Consumer):  # type: ignore[misc]
             if not await self._is_hole(tp, intake, position, first):
                 return None
         self._owner.passed("after_fetch")
-        begin_s = time.perf_counter()
-        arrived = Arrived(intake, *intake.take(records))
-        self.app.observer.timed("take", time.perf_counter() - begin_s)
-        return arrived
+        begin, end = intake.take(fetched)
+        took_s = self._thread.fetching.took_s
+        while took_s:
+            self.app.observer.timed("take", took_s.popleft())
+        if not is_slice(records):
+            self.app.observer.timed("take", time.perf_counter() - begin_s)
+        return Arrived(intake, begin, end, fetched)
 
     async def _hole(self, tp: TP, intake: Intake) -> Arrived | None:
         """Return an empty slice where the log ends in a hole, such as the marker of a transaction."""
@@ -427,11 +439,24 @@ class SliceProducer(driver.Producer):  # type: ignore[misc]
     """Producer that appends whole batches to a given partition."""
 
     logger = _FAUST_LOG
+    _one_by_one = True
+    """Batches are not built by a kernel."""
 
     def _new_producer(self, transactional_id: str | None = None) -> Any:
         made = super()._new_producer(transactional_id)
         pause_between_tries(made.client)
         return made
+
+    async def on_start(self) -> None:
+        """Start, then see whether the producer takes batches that are built by a kernel."""
+        await super().on_start()
+        if (reason := batches.why_not_ready_batches(self._ensure_producer())) is not None:
+            self._fall_back(reason)
+        self._one_by_one = reason is not None
+
+    def _fall_back(self, reason: str, problem: BaseException | None = None) -> None:
+        tell(messages.WIRE_FALLBACK, error=problem, part="produce", reason=reason)
+        self.app.observer.fell_back("produce", reason)
 
     def _settings_auth(self) -> Mapping[str, Any]:
         return aiokafka_options(self.app.settings)
@@ -449,6 +474,8 @@ class SliceProducer(driver.Producer):  # type: ignore[misc]
         """
         producer = self._ensure_producer()
         sent: list[asyncio.Future[Any]] = []
+        if isinstance(records, DecisionRecords) and (ready := self._ready(records)):
+            return [await producer.send_batch(each, topic, partition=partition) for each in ready]
         batch = producer.create_batch()
         for key, value, headers in records:
             if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:
@@ -460,6 +487,17 @@ class SliceProducer(driver.Producer):  # type: ignore[misc]
             batch.close()
             sent.append(await producer.send_batch(batch, topic, partition=partition))
         return sent
+
+    def _ready(self, records: DecisionRecords) -> list[batches.ReadyBatch]:
+        """Return the batches of records, none: they are appended one by one."""
+        if self._one_by_one or len(records) < KERNEL_BATCH_RECORDS:
+            return []
+        try:
+            return batches.ready_batches(records, BATCH_BYTES)
+        except Exception as problem:  # noqa: BLE001 - whatever it is, the records can still go one by one
+            self._one_by_one = True
+            self._fall_back("failed", problem)
+            return []
 
 
 class SliceTransport(driver.Transport):  # type: ignore[misc]

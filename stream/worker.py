@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 import socket
@@ -16,20 +15,24 @@ from aiokafka.errors import KafkaError
 
 from fraudstream.models.inputs import ModelError
 from fraudstream.models.model import Model
+from fraudstream.stream import messages
 from fraudstream.stream.app import WorkerApp
+from fraudstream.stream.change_keeper import ChangeKeeper
 from fraudstream.stream.control import Catalogue, Target
 from fraudstream.stream.core import CORE
-from fraudstream.stream.directory import check_directory, stamp
+from fraudstream.stream.directory import Checked, check_directory, stamp
 from fraudstream.stream.enrichment.directory import TableFiles
 from fraudstream.stream.errors import Refusal, RestartMe
 from fraudstream.stream.facts import read_facts
 from fraudstream.stream.health import HealthServer
-from fraudstream.stream.journal import read_journal
+from fraudstream.stream.journal import Journal, read_journal
 from fraudstream.stream.logreader import LogReader
+from fraudstream.stream.logs import sweep, tell
 from fraudstream.stream.lost_rights import as_not_permitted
 from fraudstream.stream.model_watch import ModelWatch
 from fraudstream.stream.opening import FAR
 from fraudstream.stream.pipeline import Pipeline
+from fraudstream.stream.pseudonyms import hide_by
 from fraudstream.stream.recovery import Facts
 from fraudstream.stream.reference_keeper import ReferenceKeeper
 from fraudstream.stream.reload import Reloader
@@ -38,8 +41,6 @@ from fraudstream.stream.security import is_open
 from fraudstream.stream.services import Services
 from fraudstream.stream.shipped import shipped_model
 from fraudstream.stream.status import Status
-
-log = logging.getLogger(__name__)
 
 BROKER_FRESH_S = 3.0
 """A heartbeat answered this recently means that the broker was seen."""
@@ -89,10 +90,16 @@ class Worker:
             app.observer.metrics,
             app.settings.metrics_host,
             app.settings.metrics_port,
-            lambda: self._status.document(app.health.why_not_ready(), app.observer.refused),
+            self._document,
         )
         self._reader = LogReader(app.settings)
+        self._control_reader = LogReader(app.settings)
+        self._changes: ChangeKeeper | None = None
         self._tasks: list[asyncio.Task[None]] = []
+
+    def _document(self) -> dict[str, Any]:
+        changes = None if self._changes is None else self._changes.document()
+        return self._status.document(self._app.health.why_not_ready(), self._app.observer.refused, changes)
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT.
@@ -104,6 +111,14 @@ class Worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, owner.ended.set)
+        tell(
+            messages.STARTS,
+            version=version("fraudstream"),
+            app=self._settings.app_id,
+            broker=self._settings.broker,
+            core=CORE,
+            rules_dir=self._settings.rules_dir,
+        )
         await self._server.start()
         try:
             await self._prepare()
@@ -123,6 +138,7 @@ class Worker:
                 async with asyncio.timeout(STOP_S):
                     await self._app.stop()
             await self._reader.close()
+            await self._control_reader.close()
             await self._server.stop()
         if owner.problem is not None:
             raise owner.problem
@@ -132,24 +148,27 @@ class Worker:
         appender = _Appender(app)
         catalogue = Catalogue(settings.topics.control, appender, self._reader, self._timeout_s)
         if is_open(settings):
-            log.warning(
-                "the connection to %s is not encrypted; set FRAUDSTREAM_SECURITY_PROTOCOL", settings.broker
-            )
+            tell(messages.NOT_ENCRYPTED, broker=settings.broker)
+        hide = hide_by(settings)
+        if not settings.pseudonym_key_file:
+            tell(messages.NO_PSEUDONYMS)
         facts = await asyncio.to_thread(read_facts, settings)
         await self._reader.start()
+        await self._control_reader.start()
         model = _load_model(catalogue, settings.model_path)
         seen = await asyncio.to_thread(stamp, settings.rules_dir)
         files = TableFiles(settings.rules_dir)
         checked = await asyncio.to_thread(check_directory, settings.rules_dir, model, files)
         if checked.bundle is None:
-            log.error(
-                "%s cannot be used, %d errors:\n%s", settings.rules_dir, checked.errors, checked.problem
+            tell(
+                messages.RULES_UNUSABLE,
+                rules_dir=settings.rules_dir,
+                errors=checked.errors,
+                problem=checked.problem,
             )
             app.observer.refuse("invalid", checked.problem)
         else:
             catalogue.add_bundle(checked.bundle)
-            await asyncio.to_thread(Pipeline(0, bytes(16), checked.bundle, model).warm)
-            app.health.kernels_warm()
         services = Services(
             settings=settings,
             facts=facts,
@@ -158,8 +177,9 @@ class Worker:
             lease=app.lease,
             failpoints=app.failpoints,
             observer=app.observer,
+            hide=hide,
             target=Target(
-                bundle=None if checked.bundle is None else checked.bundle.hash,
+                bundle=None,
                 models=NO_MODEL if model is None else model.version,
                 mode="shadow" if self._shadow else "live",
             ),
@@ -171,24 +191,19 @@ class Worker:
             backfill=self._backfill,
         )
         keeper = ReferenceKeeper(services, model, files, lambda: list(app.owner.partitions.values()))
-        if checked.bundle is not None:
-            problems = await keeper.begin(checked.bundle, checked.tables, await self._journaled(facts))
-            if problems:
-                services.rules_problem = "\n".join(problems.values())
-                services.target = services.target._replace(bundle=None)
+        changes = ChangeKeeper(
+            services, model, keeper, lambda: list(app.owner.partitions.values()), self._control_reader
+        )
+        await self._decide_rules(services, changes, keeper, checked)
         app.owner.services = services
+        self._changes = changes
         reloader = Reloader(
-            settings.rules_dir,
-            settings.reload_interval_ms,
-            model,
-            services,
-            lambda: list(app.owner.partitions.values()),
-            seen,
-            keeper,
+            settings.rules_dir, settings.reload_interval_ms, model, services, changes, seen, files
         )
         self._spawn(self._keep_house(services), "housekeeping")
         self._spawn(reloader.run(), "reload")
         self._spawn(keeper.run(), "reference tables")
+        self._spawn(changes.run(), "changes of the rules")
         if settings.model_path:
             watch = ModelWatch(
                 Path(settings.model_path),
@@ -198,9 +213,32 @@ class Worker:
             )
             self._spawn(watch.run(), "model file")
 
-    async def _journaled(self, facts: Facts) -> dict[str, str]:
-        """Return the reference tables in force on any partition when work ended."""
-        found: dict[str, str] = {}
+    async def _decide_rules(
+        self, services: Services, changes: ChangeKeeper, tables: ReferenceKeeper, checked: Checked
+    ) -> None:
+        """Choose what is to be in force: the directory, what was applied, or what the journal says."""
+        journals = await self._journals(services.facts)
+        bundle, found, problem = await changes.begin(checked, journals)
+        if problem and checked.bundle is not None:
+            tell(messages.RULES_NOT_IN_FORCE, rules_dir=services.settings.rules_dir, problem=problem)
+            services.observer.refuse("unapproved", problem)
+        services.assigned = changes.assigned
+        services.target = services.target._replace(bundle=None if bundle is None else bundle.hash)
+        if bundle is None:
+            return
+        services.catalogue.add_bundle(bundle)
+        model = await services.catalogue.model(services.target.models)
+        await asyncio.to_thread(Pipeline(0, bytes(16), bundle, model).warm)
+        self._app.health.kernels_warm()
+        loaded = await asyncio.to_thread(tables.files.load, bundle, model) if found is None else found.tables
+        journaled = {name: at for journal in journals for name, at in journal.in_force(FAR).tables.items()}
+        if problems := await tables.begin(bundle, loaded, journaled):
+            services.rules_problem = "\n".join(problems.values())
+            services.target = services.target._replace(bundle=None)
+
+    async def _journals(self, facts: Facts) -> list[Journal]:
+        """Return the journals of all partitions that have a version."""
+        found = []
         for number in range(facts.partitions):
             topic = self._settings.topics.journal
             bounds = await self._reader.bounds(topic, number)
@@ -211,14 +249,16 @@ class Worker:
             ]
             journal = read_journal(records)
             if journal.versions:
-                found |= journal.in_force(FAR).tables
+                found.append(journal)
         return found
 
     async def _stop_partitions(self) -> None:
         owner = self._app.owner
         if owner.problem is None:
-            log.info("stopping: draining %d partitions", len(owner.partitions))
+            tell(messages.DRAINS, partitions=len(owner.partitions))
             await owner.drain()
+            if self._changes is not None and owner.problem is None:
+                await self._changes.farewell()
         if owner.problem is not None:
             await owner.kill()
 
@@ -237,6 +277,7 @@ class Worker:
             bundles = [bundle for name in running if (bundle := services.catalogue.known(name)) is not None]
             app.observer.publish(partitions, bundles)
             self._status.sample(partitions, bundles)
+            sweep()
             if app.crashed:
                 app.owner.failed(app.crash_reason or RestartMe("the consumer or the producer ended"))
             await asyncio.sleep(1.0)

@@ -1,4 +1,4 @@
-"""Six kinds of fraud, as episodes that begin within an hour.
+"""Eight kinds of fraud, as episodes that begin within an hour.
 
 Their parameters overlap with innocent behaviour on purpose: some attempts are too small, too slow
 or too near to be told from ordinary life. Labels are for what moves money.
@@ -13,10 +13,9 @@ import numpy as np
 
 from fraudstream.bench.traffic import events as ev
 from fraudstream.bench.traffic.events import Events, EventType
-from fraudstream.bench.traffic.habits import LOCAL_MS
 from fraudstream.bench.traffic.places import PLACES
 from fraudstream.bench.traffic.scene import MINUTE, SECOND, Row, Scene
-from fraudstream.bench.traffic.world import DAY_MS, HOUR_MS, STUDENT, proxy_ips, residential_ips
+from fraudstream.bench.traffic.world import DAY_MS, HOUR_MS, LOCAL_MS, STUDENT, proxy_ips, residential_ips
 
 
 def card_testing(scene: Scene, story: int) -> Events:
@@ -264,6 +263,58 @@ def payee_scam(scene: Scene, story: int) -> Events:
     return np.concatenate(parts)
 
 
+def dormant_reactivation(scene: Scene, story: int) -> Events:
+    """Wake an account that its holder forgot, and empty it in a few transfers."""
+    account = scene.sleeper()
+    rows: list[Row] = []
+    if account >= 0:
+        time = scene.moment()
+        inside = scene.chance(0.15)  # somebody of the family, on the holder's own phone
+        session = scene.own_session(account, time) if inside else scene.foreign_session(account)
+        if scene.chance(0.5):
+            rows.append({**session, "type": EventType.PASSWORD_RESET, "time": time})
+            time += scene.wait(3 * MINUTE)
+        rows.append({**session, "type": EventType.LOGIN, "time": time})
+        if scene.chance(0.4):
+            time += scene.wait(2 * MINUTE)
+            rows.append({**session, "type": EventType.PROFILE_CHANGE, "time": time})
+        payee = scene.stranger()
+        if scene.chance(0.8):
+            time += scene.wait(MINUTE)
+            rows.append({**session, "type": EventType.PAYEE_ADDED, "time": time, "party": payee})
+        left = max(float(scene.balance[account]) / 100, scene.between(2000, 20_000))
+        for _ in range(scene.fan(1, 6, 2.4)):
+            time += scene.wait(scene.between(1, 40) * MINUTE, 10 * SECOND)
+            yuan = min(left * scene.between(0.2, 0.95), 200_000)
+            left -= yuan
+            rows.append(_transfer(scene, session, time, payee, yuan))
+            if scene.chance(0.05):  # a second look on another day, when the account no longer sleeps
+                time += int(scene.between(1.2, 3) * DAY_MS)
+    return scene.told(rows, story)
+
+
+def merchant_compromise(scene: Scene, story: int) -> Events:
+    """Charge stolen cards, one after the other, through an online shop whose keys were stolen as well."""
+    shop = scene.online_shop()
+    price = scene.between(80, 1500)
+    refused = scene.between(0.2, 0.55)
+    slow = scene.chance(0.12)
+    gap_ms = scene.between(25, 70) * MINUTE if slow else scene.between(40, 240) * SECOND
+    origin: Row = {"ip": int(proxy_ips(scene.rng, 1)[0]), "place": scene.whole(0, 25)}
+    time = scene.moment()
+    rows: list[Row] = []
+    failed: list[bool] = []
+    for _ in range(scene.fan(8, 70, 22)):
+        if scene.chance(0.4):
+            origin = {"ip": int(residential_ips(scene.rng, 1)[0]), "place": scene.whole(0, 25)}
+        row = _web_auth(scene.person(card=True), time, origin, shop)
+        row.update(scene.money(price * float(np.exp(scene.rng.normal(0, 0.25)))))
+        rows.append(row)
+        failed.append(scene.chance(refused))
+        time += scene.wait(gap_ms, 2 * SECOND)
+    return scene.told(rows, story, failed)
+
+
 class Pattern(NamedTuple):
     """A kind of fraud and how much of it there is."""
 
@@ -278,12 +329,14 @@ class Pattern(NamedTuple):
 
 
 PATTERNS: tuple[Pattern, ...] = (
-    Pattern("card_testing", card_testing, 0.00110, 12.8, 1.5),
-    Pattern("account_takeover", account_takeover, 0.00100, 3.9, 2.2),
-    Pattern("mule_network", mule_network, 0.00100, 22.5, 0.6),
-    Pattern("structuring", structuring, 0.00065, 4.8, 0.1),
-    Pattern("impossible_travel", impossible_travel, 0.00085, 4.5, 0.3),
-    Pattern("payee_scam", payee_scam, 0.00090, 7.3, 0.1),
+    Pattern("card_testing", card_testing, 0.00100, 12.8, 1.5),
+    Pattern("account_takeover", account_takeover, 0.00090, 3.9, 2.2),
+    Pattern("mule_network", mule_network, 0.00090, 22.5, 0.6),
+    Pattern("structuring", structuring, 0.00060, 4.8, 0.1),
+    Pattern("impossible_travel", impossible_travel, 0.00075, 4.5, 0.3),
+    Pattern("payee_scam", payee_scam, 0.00080, 7.3, 0.1),
+    Pattern("dormant_reactivation", dormant_reactivation, 0.00020, 2.3, 1.2),
+    Pattern("merchant_compromise", merchant_compromise, 0.00045, 22.0, 1.2),
 )
 """``story`` k is pattern k - 1."""
 

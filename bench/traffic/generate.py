@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fraudstream.bench.traffic.events import EVENT, Events, EventType, Notebook
+from fraudstream.bench.traffic.events import EVENT, IN, Events, EventType, Notebook
 from fraudstream.bench.traffic.fraud import fraud_hour
 from fraudstream.bench.traffic.habits import ordinary_hour
 from fraudstream.bench.traffic.lookalikes import lookalike_hour
@@ -19,9 +20,11 @@ from fraudstream.bench.traffic.records import Chunk, Printer
 from fraudstream.bench.traffic.scene import Scene
 from fraudstream.bench.traffic.world import (
     CURRENCY_CNY,
+    DAY_MS,
     EVENTS_PER_ACCOUNT_DAY,
     HOUR_MS,
     I64,
+    LOCAL_MS,
     build_world,
     stream,
 )
@@ -75,12 +78,16 @@ def endless(seed: int, start_ms: int, accounts: int) -> Iterator[Chunk]:
     world = build_world(seed, accounts, start_ms)
     book, printer = Notebook(), Printer(world)
     balance = world.opening_balance.copy()
+    known, last = world.last_active.copy(), world.last_active.copy()
     expected = accounts * EVENTS_PER_ACCOUNT_DAY / 24
     pending = np.zeros(0, EVENT)
     hour = 0
     while True:
         begin = start_ms + hour * HOUR_MS
-        scene = Scene(world, stream(seed, 3, hour), book, balance, begin)
+        day = (begin + LOCAL_MS) // DAY_MS
+        if day != (begin - HOUR_MS + LOCAL_MS) // DAY_MS:
+            known[:] = last
+        scene = Scene(world, stream(seed, 3, hour), book, balance, last, begin)
         made = [pending, ordinary_hour(world, stream(seed, 2, hour), book, begin)]
         made += fraud_hour(scene, expected)
         made += lookalike_hour(scene, expected)
@@ -88,8 +95,14 @@ def endless(seed: int, start_ms: int, accounts: int) -> Iterator[Chunk]:
         now = pool["time"] < begin + HOUR_MS
         events, pending = pool[now], pool[~now]
         events = events[np.lexsort((events["uid"], events["time"]))]
-        yield printer.print(events, book_balances(balance, events))
+        yield printer.print(events, book_balances(balance, events), known)
+        last[events["account"][by_holder(events)]] = day
         hour += 1
+
+
+def by_holder(events: Events) -> NDArray[np.bool_]:
+    """Return which events somebody with access to the account did, in contrast to what reached it."""
+    return np.asarray((events["direction"] != IN) & (events["type"] != EventType.OUTCOME))
 
 
 def book_balances(balance: I64, events: Events) -> I64:

@@ -18,6 +18,7 @@ from fraudstream.bench.traffic.world import (
     FAVOURITES,
     HOUR_MS,
     I64,
+    LOCAL_MS,
     PAYEES,
     PLACE_ABROAD,
     PLACE_CURRENCY,
@@ -27,8 +28,6 @@ from fraudstream.bench.traffic.world import (
     proxy_ips,
 )
 
-LOCAL_MS = 8 * HOUR_MS
-"""The bank's wall clock, Asia/Shanghai, which has no summer time."""
 TRAVELLER = -1
 """Story of a card's first uses after a journey."""
 FRESH_PARTY = -(10**12)

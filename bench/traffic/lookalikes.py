@@ -18,7 +18,7 @@ def new_phones(scene: Scene, story: int) -> list[Events]:
     world = scene.world
     end = scene.hour_start + HOUR_MS
     lucky = np.flatnonzero((world.phone_change_ms >= scene.hour_start) & (world.phone_change_ms < end))
-    return [_new_phone(scene, int(customer), story) for customer in lucky]
+    return [_new_phone(scene, int(customer), story) for customer in lucky if not world.dormant[customer]]
 
 
 def _new_phone(scene: Scene, customer: int, story: int) -> Events:
@@ -186,6 +186,46 @@ def office_order(scene: Scene, story: int) -> Events:
     return scene.told(rows, story, failed)
 
 
+def flash_sale(scene: Scene, story: int) -> Events:
+    """Buy what a shop sells cheaply for an hour, many for the first time; now and then its bank fails."""
+    shop = scene.online_shop()
+    time = scene.daytime(scene.moment(), 9, 22)
+    price = scene.between(60, 900)
+    refused = scene.between(0.15, 0.4) if scene.chance(0.12) else scene.between(0.01, 0.05)
+    rows: list[Row] = []
+    failed: list[bool] = []
+    for _ in range(scene.fan(20, 140, 60)):
+        account = scene.person(card=True)
+        yuan = price * float(np.exp(scene.rng.normal(0, 0.25)))
+        row = {**scene.at_shop(account, shop, yuan), **scene.own_session(account, time)}
+        row.update({"lat": np.nan, "lon": np.nan, "time": time})
+        rows.append(row)
+        failed.append(scene.chance(refused))
+        time += scene.wait(50 * SECOND)
+    return scene.told(rows, story, failed)
+
+
+def homecoming(scene: Scene, story: int) -> Events:
+    """Remember an old account: try it with a little, or move everything to another one and be done."""
+    account = scene.sleeper()
+    time = scene.daytime(scene.moment(), 8, 22)
+    rows: list[Row] = []
+    if account >= 0:
+        session = scene.own_session(account, time)
+        if scene.chance(0.5):
+            rows.append({**session, "type": EventType.PASSWORD_RESET, "time": time})
+            time += scene.wait(2 * MINUTE)
+        rows.append({**session, "type": EventType.LOGIN, "time": time})
+        left = float(scene.balance[account]) / 100
+        shares = [scene.between(0.9, 1.0)] if scene.chance(0.2) else [0.0] * scene.whole(1, 3)
+        payees = scene.world.payees[account]
+        for share in shares:
+            time += scene.wait(4 * MINUTE)
+            yuan = max(20.0, left * (share or scene.between(0.005, 0.2)))
+            rows.append(_pays(scene, session, time, int(payees[scene.whole(0, 3)]), yuan))
+    return scene.told(rows, story)
+
+
 class Lookalike(NamedTuple):
     """A kind of innocent behaviour and how often it happens."""
 
@@ -202,6 +242,8 @@ LOOKALIKES: tuple[Lookalike, ...] = (
     Lookalike("sold_car", sold_car, 0.00007),
     Lookalike("vending", vending, 0.00030),
     Lookalike("office_order", office_order, 0.00007),
+    Lookalike("flash_sale", flash_sale, 0.000005),
+    Lookalike("homecoming", homecoming, 0.00005),
 )
 
 NAMES: tuple[str, ...] = ("traveller", "new_phone", *(item.name for item in LOOKALIKES))

@@ -14,6 +14,7 @@ from fraudstream.bench.traffic.events import (
     DIRECTIONS,
     EVENT_TYPES,
     KINDS,
+    OUT,
     STATUSES,
     Events,
     EventType,
@@ -156,11 +157,13 @@ class Printer:
             "txn.country": sorted({place.country for place in PLACES}),
         }
 
-    def print(self, events: Events, before: I64) -> Chunk:
+    def print(self, events: Events, before: I64, last_active: I64) -> Chunk:
         """Return events as records.
 
         ``before`` [n] is the account's balance before each, in fen;
         a record gives it in the record's own currency, as the schema reads it.
+        ``last_active`` [A] is the local day of each holder's last doing, as core banking knew last night;
+        payments that leave an account carry it.
         """
         n = len(events)
         first = self._next
@@ -182,6 +185,8 @@ class Printer:
         devices, balances = device.tolist(), np.where(home, before, there).tolist()
         transfers = (mixed(events["transfer"], self._world.seed, 22) % np.uint64(10**14)).tolist()
         located = (~np.isnan(events["lat"])).tolist()
+        leaves = ((events["type"] == EventType.PAYMENT) & (events["direction"] == OUT)).tolist()
+        days = last_active[events["account"]].astype("datetime64[D]").astype(str).tolist()
         accounts = column["account"]
         values: list[bytes] = []
         for i in range(n):
@@ -215,6 +220,8 @@ class Printer:
             if asks[i]:
                 decimals = CURRENCIES[column["currency"][i]].decimals
                 parts.append(f',"balance_before":"{_decimal(balances[i], decimals)}"')
+            if leaves[i]:
+                parts.append(f',"last_active":"{days[i]}"')
             if column["original"][i] >= 0:
                 parts.append(f',"original_id":"{self._ids.get(column["original"][i], "unknown")}"')
             if column["transfer"][i]:

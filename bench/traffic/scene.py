@@ -9,12 +9,14 @@ import numpy as np
 
 from fraudstream.bench.traffic import events as ev
 from fraudstream.bench.traffic.events import Events, EventType, Notebook
-from fraudstream.bench.traffic.habits import FRESH_DEVICE, FRESH_PARTY, LOCAL_MS
+from fraudstream.bench.traffic.habits import FRESH_DEVICE, FRESH_PARTY
 from fraudstream.bench.traffic.places import CATEGORIES, CURRENCIES, PLACES
 from fraudstream.bench.traffic.world import (
     CORPORATE,
+    DAY_MS,
     HOUR_MS,
     I64,
+    LOCAL_MS,
     SME,
     World,
     kilometres,
@@ -31,12 +33,16 @@ _ONLINE_FRAUD_MCC = ("5732", "5816", "5311", "5944", "5999", "4511", "6051")
 
 @dataclass(slots=True)
 class Scene:
-    """One hour's dice and the bank as it stands; ``balance`` is [A] in fen at the hour's begin."""
+    """One hour's dice and the bank as it stands at its begin.
+
+    ``balance`` is [A] in fen, ``last_active`` [A] the local day of each holder's last doing.
+    """
 
     world: World
     rng: np.random.Generator
     book: Notebook
     balance: I64
+    last_active: I64
     hour_start: int
 
     def chance(self, share: float) -> bool:
@@ -76,8 +82,14 @@ class Scene:
             else:
                 account = self.whole(0, self.world.accounts - 1)
             private = self.world.segment[account] not in (SME, CORPORATE)
-            if private and (not card or self.world.has_card[account]):
+            if private and not self.world.dormant[account] and (not card or self.world.has_card[account]):
                 return account
+
+    def sleeper(self) -> int:
+        """Return an account that nobody has used for months, -1 if there is none left."""
+        quiet = (self.hour_start + LOCAL_MS) // DAY_MS - self.last_active
+        asleep = np.flatnonzero(self.world.dormant & (quiet >= 90))
+        return int(asleep[self.whole(0, len(asleep) - 1)]) if len(asleep) else -1
 
     def stranger(self) -> int:
         """Return an account elsewhere that nobody paid before."""

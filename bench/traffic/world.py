@@ -17,11 +17,14 @@ I8 = NDArray[np.int8]
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
+LOCAL_MS = 8 * HOUR_MS
+"""The bank's wall clock, Asia/Shanghai, which has no summer time."""
 FAVOURITES = 10
 PAYEES = 8
 EVENTS_PER_ACCOUNT_DAY = 6.5
 """The reference bank: 2.6 million events a day on 400,000 accounts."""
 
+DORMANT_SHARE = 0.025
 SEGMENTS = ("retail", "student", "premium", "sme", "corporate")
 RETAIL, STUDENT, PREMIUM, SME, CORPORATE = range(5)
 
@@ -120,6 +123,10 @@ class World:
     """Which hours the holder keeps: row of the rhythm table."""
     cash_level: F64
     """Typical cash deposit of a shop in yuan, 0 for others."""
+    dormant: NDArray[np.bool_]
+    """Accounts that their holders forgot: nothing in ordinary life touches them."""
+    last_active: I64
+    """Local day, counted from the epoch, of the holder's last doing before the log begins."""
     # Customers, each [C].
     home: I16
     lat: F64
@@ -220,6 +227,15 @@ def build_merchants(rng: np.random.Generator, accounts: int) -> Merchants:
     )
 
 
+def _sleepers(rng: np.random.Generator, segment: I8, start_ms: int) -> tuple[NDArray[np.bool_], I64]:
+    """Return [A] who forgot an account, and [A] the local day of each holder's last doing."""
+    private = np.flatnonzero((segment != SME) & (segment != CORPORATE))
+    dormant = np.zeros(len(segment), np.bool_)
+    dormant[rng.choice(private, max(1, round(DORMANT_SHARE * len(private))), replace=False)] = True
+    quiet = np.where(dormant, rng.uniform(100, 1500, len(segment)), 1 + rng.exponential(0.7, len(segment)))
+    return dormant, (start_ms + LOCAL_MS) // DAY_MS - np.floor(quiet).astype(np.int64)
+
+
 def build_world(seed: int, accounts: int, start_ms: int) -> World:
     """Draw the population of ``seed``: the same arguments give the same bank."""
     rng = stream(seed, 1)
@@ -251,6 +267,8 @@ def build_world(seed: int, accounts: int, start_ms: int) -> World:
     rank = np.argsort(np.argsort(rng.random(a) + 2.0 * (segment == CORPORATE) + 0.35 * (segment == SME)))
     weight = (a - rank).astype(np.float64)  # rank a - 1 is the busiest
     weight = weight**-0.4
+    dormant, last_active = _sleepers(stream(seed, 5), segment, start_ms)
+    weight[dormant] = 0.0
     age = np.where(rng.random(a) < 0.05, rng.uniform(0, 60, a), rng.uniform(60, 6500, a) ** 0.97)
     age = np.where(segment == STUDENT, np.minimum(age, rng.uniform(5, 1500, a)), age)
     start_day = start_ms // DAY_MS
@@ -275,17 +293,23 @@ def build_world(seed: int, accounts: int, start_ms: int) -> World:
         customer=customer,
         segment=segment,
         weight=weight / weight.mean() * EVENTS_PER_ACCOUNT_DAY / 24,
-        opened=(start_day - np.floor(age)).astype(np.int64),
+        opened=np.where(
+            dormant,
+            np.minimum(start_day - np.floor(age), last_active - 60),
+            start_day - np.floor(age),
+        ).astype(np.int64),
         has_card=rng.random(a) < 0.94,
         wealth=wealth,
         opening_balance=(np.exp(rng.normal(9.6, 1.0, a)) * wealth).astype(np.int64) * 100,
-        salary=salary.astype(np.int64),
+        salary=np.where(dormant, 0, salary).astype(np.int64),
         payday=np.array([5, 8, 10, 15, 20, 25, 28], np.int8)[rng.integers(0, 7, a)],
         employer=-2 - 5 * max(1000, 4 * a) - rng.integers(0, max(20, a // 60), a),
         favourites=favourites,
         payees=np.where(rng.random((a, PAYEES)) < 0.4, inside, outside),
         rhythm=rng.choice(6, a, p=[0.08, 0.2, 0.37, 0.2, 0.1, 0.05]).astype(np.int8),
         cash_level=np.where(segment == SME, cash, 0.0),
+        dormant=dormant,
+        last_active=last_active,
         home=home,
         lat=PLACE_LAT[home] + rng.normal(0, 0.06, c),
         lon=PLACE_LON[home] + rng.normal(0, 0.07, c),

@@ -5,7 +5,8 @@ W1a  steady, first form    400,000 accounts, 60 features with windows from 1 m t
                            linear champion (``steady.py``)
 W1   steady                the same with every window moved up, to 30 days
 W2   seed scale            1,900 indicators over seven kinds of key, 2,000 rules that read all of
-                           them; models come later (``seed_scale.py``)
+                           them, 72 reference tables with a rule each (``traffic/reference.py``); models
+                           come later (``seed_scale.py``)
 W3   hot-key               W1 with half the traffic on one account and one merchant (``streams.py``)
 W4   cardinality           W1 with 30 % of the traffic from accounts that are seen once
 W6   history               W1 on 10,000 accounts after 90 days
@@ -47,6 +48,8 @@ class Workload:
     stream: Callable[[int, int, int, int], Iterator[Chunk]] = streams.steady
     history: int = HALF_A_DAY
     """Events before something is measured."""
+    reference: bool = False
+    """Whether the core's figures have reference tables joined, and the rules that read them."""
 
     def traffic(self, count: int) -> Iterator[Chunk]:
         """Yield the first ``count`` records."""
@@ -69,7 +72,7 @@ WORKLOADS = {
     for item in (
         _steady("W1a"),
         _steady("W1"),
-        Workload("W2", steady.ACCOUNTS, seed_scale.SEED, seed_scale.w2_files, None),
+        Workload("W2", steady.ACCOUNTS, seed_scale.SEED, seed_scale.w2_files, None, reference=True),
         _steady("W3a", streams.hot_key),
         _steady("W3", streams.hot_key),
         _steady("W4a", streams.never_seen),

@@ -168,15 +168,20 @@ def _comparison(item: _Indicator, rng: random.Random) -> Comparison:
     return Comparison(f"{comparison} {major}", str(major + 1), "0")
 
 
-def w2_files(resolution: str = "") -> dict[str, bytes]:
-    """Write W2's rules directory; ``resolution`` of windows beyond 24 hours: by default the engine's."""
+def w2_files(resolution: str = "", number_of_rules: int = RULES) -> dict[str, bytes]:
+    """Write W2's rules directory; ``resolution`` of windows beyond 24 hours: by default the engine's.
+
+    Another ``number_of_rules`` than W2's is for measuring rules alone.
+    """
     features, indicators = _declarations(f", resolution: {resolution}" if resolution else "")
     if len(indicators) != INDICATORS:
         raise AssertionError(f"W2 is defined with {INDICATORS} indicators, not {len(indicators)}")
     rng = random.Random(SEED)
     names = list(indicators)
     # Each indicator leads one rule, the rest of the rules are led by indicators drawn once more.
-    leaders = rng.sample(names, len(names)) + rng.sample(names, RULES - len(names))
+    leaders: list[str] = []
+    while len(leaders) < number_of_rules:
+        leaders += rng.sample(names, min(len(names), number_of_rules - len(leaders)))
     rules = []
     for number, leader in enumerate(leaders):
         picked = dict.fromkeys([leader, *rng.sample(names, rng.randint(1, 4))])
@@ -184,6 +189,6 @@ def w2_files(resolution: str = "") -> dict[str, bytes]:
         rules.append(write_rule(rng, f"w2.r{number:04d}", number, tests))
     sets = {
         f"generated_{begin // RULES_PER_FILE}": rules[begin : begin + RULES_PER_FILE]
-        for begin in range(0, RULES, RULES_PER_FILE)
+        for begin in range(0, number_of_rules, RULES_PER_FILE)
     }
     return write_directory(features, sets)

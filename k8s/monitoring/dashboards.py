@@ -78,6 +78,7 @@ IN_TIME = 'le="0.05"'
 """The bucket that equals the default deadline."""
 TRUE = 'outcome="true"'
 LACKED = 'outcome="unknown"'
+STALE = 'outcome="stale"'
 CHOSEN = 'rule=~"$rule"'
 BLOCKED = 'decision="block"'
 ALERTED = 'decision="alert"'
@@ -132,6 +133,10 @@ OVERVIEW = (
           [(f"sum by (kind) ({series(m.STATE_KEYS)})", "{{kind}}")]),
     Panel("timeseries", "History", "Event time that the windows cover, by partition.", "s",
           [(f"min by (partition) ({series(m.HISTORY)})", "partition {{partition}}")]),
+    Panel("timeseries", "Slow ways", "Records read by the exact lane; batches left to the client library.",
+          "ops",
+          [(f"sum by (reason) ({rate(m.EXACT_LANE)})", "read exactly: {{reason}}"),
+           (f"sum by (part, reason) ({rate(m.WIRE_FALLBACKS)})", "{{part}} one by one: {{reason}}")]),
 )
 RULES = (
     Panel("table", "Rules in force", "In the last hour, in number of transactions.", "short",
@@ -179,10 +184,33 @@ BUSINESS = (
     Panel("timeseries", "Share blocked and alerted", "In number, over an hour.", "percentunit",
           [(SHARES, "{{decision}}")], 12, 8),
 )
+REFERENCE = (
+    Panel("stat", "Oldest table", "Age of the oldest content.", "s",
+          [(f"max({series(m.REFERENCE_AGE)})", "")], 6, 4),
+    Panel("stat", "Refused deliveries", "Files and readings of topics of the last 24 hours.", "short",
+          [(f"sum({increase(m.REFERENCE_REFUSED, over='1d')})", "")], 6, 4, steps={1: "orange"}),
+    Panel("stat", "Keys that saw stale content", "Last hour.", "short",
+          [(f"sum({increase(m.REFERENCE_JOINS, STALE, over='1h')}) or vector(0)", "")], 6, 4,
+          steps={1: "orange"}),
+    Panel("stat", "Records passed over", "Of topics, last 24 hours.", "short",
+          [(f"sum({increase(m.REFERENCE_BAD_RECORDS, over='1d')}) or vector(0)", "")], 6, 4,
+          steps={1: "orange"}),
+    Panel("timeseries", "Age", "Of the content in force, by table.", "s",
+          [(f"max by (table) ({series(m.REFERENCE_AGE)})", "{{table}}")], 12, 8),
+    Panel("timeseries", "Keys looked up", "Per second: with a row, without one, stale.", "ops",
+          [(f"sum by (table, outcome) ({rate(m.REFERENCE_JOINS)})", "{{table}} {{outcome}}")], 12, 8),
+    Panel("timeseries", "Rows", "Of the content in force.", "short",
+          [(f"max by (table) ({series(m.REFERENCE_ROWS)})", "{{table}}")]),
+    Panel("timeseries", "Memory", "Bound for the joins, by worker.", "bytes",
+          [(f"sum by (instance) ({series(m.REFERENCE_BYTES)})", "{{instance}}")]),
+    Panel("timeseries", "Versions in force", "Workers by content; two lines of a table for long are a fault.",
+          "short", [(f"count by (table, version) ({series(m.REFERENCE_INFO)})", "{{table}} {{version}}")]),
+)
 # fmt: on
 BOARDS = {
     "overview": ("Overview", "Is it working: rate, errors, duration.", "now-1h", OVERVIEW),
     "rules": ("Rules", "What the rules do.", "now-6h", RULES),
+    "reference": ("Reference tables", "Are they there, fresh and found.", "now-6h", REFERENCE),
     "business": ("Business", "What it means for the bank.", "now-7d", BUSINESS),
 }
 

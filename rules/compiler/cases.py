@@ -244,6 +244,8 @@ class _Records:
         for member in self.by_name[self.schema.event_time].path:
             entry = found.entries.get(member) if isinstance(found, MappingNode) else None
             found = None if entry is None else entry[1]
+        if self.schema.event_time in node.entries:
+            found = node.entries[self.schema.event_time][1]
         if not isinstance(found, ScalarNode) or found.is_null:
             return None
         if _SAFE_INTEGER.fullmatch(found.text):
@@ -286,14 +288,16 @@ class _Records:
             path = (*parent, key.text)
             known = self.by_path.get(path)
             inside = any(item[: len(path)] == path for item in self.by_path)
-            if known is not None and isinstance(value, ScalarNode):
+            if not parent and known is None and not inside and key.text in self.by_name:
+                self._named(self.by_name[key.text], value, draft, out)
+            elif known is not None and isinstance(value, ScalarNode):
                 draft.given.add(path)
                 out[key.text] = self._value(known, value)
             elif known is None and inside and isinstance(value, MappingNode):
                 out[key.text] = self._members(value, path, draft)
             elif known is None and not inside:
                 members = {item[len(parent)] for item in self.by_path if item[: len(parent)] == parent}
-                hint = suggest(key.text, members) or "tests use the members of the JSON record"
+                hint = suggest(key.text, members) or "use names of fields, or members of the JSON record"
                 self.findings.error(key, f"no field reads the member {quoted('.'.join(path))}", hint)
             else:
                 expected = "one value" if known is not None else "a mapping"
@@ -301,6 +305,23 @@ class _Records:
                     value, f"{quoted('.'.join(path))} was {shapes.kind_of(value)}, expected {expected}"
                 )
         return out
+
+    def _named(self, item: Field, node: Node, draft: _Draft, out: dict[str, object]) -> None:
+        """Set a field by its name, whatever its member is called."""
+        paths = [path for path in (item.path, item.path2) if path]
+        values = node.items if isinstance(node, SequenceNode) and len(paths) == 2 else [node] * len(paths)
+        if not paths:
+            self.findings.error(node, f"{quoted(item.name)} is a constant", "remove it")
+        elif len(values) != len(paths) or (len(paths) == 2 and values[0] is node):
+            expected = "latitude and longitude, e.g. `[30.5, 104.1]`"
+            message = f"{quoted(item.name)} was {shapes.kind_of(node)}, expected {expected}"
+            self.findings.error(node, message)
+        else:
+            for path, value in zip(paths, values, strict=True):
+                text = shapes.scalar(value, quoted(item.name), self.findings)
+                if text is not None:
+                    draft.given.add(path)
+                    _set(out, path, self._value(item, text))
 
     def _value(self, known: Field, node: ScalarNode) -> object:
         """Return a member's value with the JSON type that the schema expects."""
@@ -312,7 +333,9 @@ class _Records:
             kind = Type.NUMBER
         if kind is Type.TIME and integer:
             return int(text)
-        expected = value_problem(kind, text, known.values)
+        # A record's category may be any text, such as a name; constants of schemas and rules are narrower.
+        free = kind is Type.CATEGORY and 0 < len(text) <= known.max_chars and text.isprintable()
+        expected = "" if free else value_problem(kind, text, known.values)
         if expected:
             hint = suggest(text, known.values) if known.values else ""
             self.findings.error(
@@ -369,11 +392,7 @@ class _Records:
 
     @staticmethod
     def _put(draft: _Draft, path: tuple[str, ...], value: object) -> None:
-        body = draft.body
-        for member in path[:-1]:
-            inner = body.setdefault(member, {})
-            body = inner if isinstance(inner, dict) else {}
-        body[path[-1]] = value
+        _set(draft.body, path, value)
 
     @staticmethod
     def _get(draft: _Draft, path: tuple[str, ...]) -> object:
@@ -381,6 +400,13 @@ class _Records:
         for member in path:
             found = found.get(member) if isinstance(found, dict) else None
         return found
+
+
+def _set(body: dict[str, object], path: tuple[str, ...], value: object) -> None:
+    for member in path[:-1]:
+        inner = body.setdefault(member, {})
+        body = inner if isinstance(inner, dict) else {}
+    body[path[-1]] = value
 
 
 def _rfc3339(time_ms: int) -> str:

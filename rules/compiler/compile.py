@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -95,6 +97,24 @@ def compile_sources(
             about unused and undeclared features. None: not known.
         now_ms: the clock, for warnings about exceptions that are over; changes nothing else.
     """
+    with _without_collection():
+        return _compile(files, model_inputs, now_ms)
+
+
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """Leave cyclic garbage for later: trees of rules have no cycles, and looking for some costs a fifth."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _compile(files: Mapping[str, bytes], model_inputs: Iterable[str] | None, now_ms: int | None) -> Compiled:
     findings = Findings()
     if not _fits(files, findings):
         return Compiled(None, sorted_diagnostics(findings.items))
@@ -105,7 +125,7 @@ def compile_sources(
             "rulesets/*.yaml"
         )
         findings.error(Span("schema.yaml", 1, 1), "the file is missing", hint)
-    if "schema.yaml" not in sections:
+    if "schema.yaml" not in sections or findings.exhausted:
         return Compiled(None, sorted_diagnostics(findings.items))
     typology_file = sections.get("typologies.yaml")
     policy = read_policy(typology_file, findings)
@@ -115,15 +135,15 @@ def compile_sources(
         return Compiled(None, sorted_diagnostics(findings.items))
     fields = field_slots(schema)
     reference = read_reference(sections.get("reference.yaml"), schema, files, findings)
-    features = read_features(sections.get("features.yaml"), schema, policy.zone, findings, reference)
+    sets = {path: section for path, section in sections.items() if path.startswith(RULE_SETS)}
+    features = read_features(sections.get("features.yaml"), schema, policy.zone, findings, reference, sets)
     slots = fields | dict(reference.slots) | dict(features.slots) | {slot.name: slot for slot in MODEL_SLOTS}
     scope = scope_of(schema, slots, policy.zone)
     lists = read_lists(sections.get("lists.yaml"), scope, findings)
     scope = replace(scope, lists=lists.lists)
-    sets = {path: section for path, section in sections.items() if path.startswith(RULE_SETS)}
     segment = segment_slot(policy_segment(typology_file), scope, findings)
     known = tuple(item.id for item in typologies.typologies)
-    context = Context(schema, scope, known, policy.language, segment)
+    context = Context(schema, scope, known, policy.language, segment, features.sequences)
     rules = read_rules(sets, context, findings)
     inputs = None if model_inputs is None else frozenset(model_inputs)
     complete = len(files) == len(sections)
@@ -276,4 +296,6 @@ def _built(rule: DeclaredRule, index: int, gate: int, typologies: Mapping[str, i
         zone=rule.zone,
         reason=rule.reason,
         reads=rule.reads,
+        limit=rule.limit,
+        suppress=rule.suppress,
     )

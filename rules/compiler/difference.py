@@ -10,11 +10,13 @@ import difflib
 from collections.abc import Iterator, Mapping
 
 from fraudstream.rules.bundle import Segment, Typology
+from fraudstream.rules.compiler.brakes import limit_words
 from fraudstream.rules.compiler.compile import Compiled
 from fraudstream.rules.compiler.declared import Declared
 from fraudstream.rules.compiler.explain import describe_feature, interval_words
 from fraudstream.rules.compiler.lists import DeclaredLists
 from fraudstream.rules.compiler.ruleset import DeclaredRule
+from fraudstream.rules.compiler.shape import duration_text
 
 ITEMS_SHOWN = 10
 """Of a list; a sanctions list changes by thousands."""
@@ -82,6 +84,8 @@ def _rule(a: DeclaredRule, b: DeclaredRule) -> Iterator[str]:
         ("zone", a.zone, b.zone),
         ("effective", *(_effective(rule) for rule in (a, b))),
         ("canary", *(_share(rule) for rule in (a, b))),
+        ("limits", *(_limit(rule) for rule in (a, b))),
+        ("suppress", *(_suppress(rule) for rule in (a, b))),
     )
     for name, old, new in plain:
         if old != new:
@@ -151,6 +155,18 @@ def _effective(rule: DeclaredRule) -> str:
 def _share(rule: DeclaredRule) -> str:
     parts, key = rule.share
     return "everything" if rule.canary is None else f"{parts / 100:g} % of {key}"
+
+
+def _limit(rule: DeclaredRule) -> str:
+    found = rule.limit
+    return "none" if found is None else limit_words(found) + (f", reset {found.reset}" if found.reset else "")
+
+
+def _suppress(rule: DeclaredRule) -> str:
+    found = rule.suppress
+    if found is None:
+        return "none"
+    return f"{duration_text(found.for_ms)} by {', '.join(slot.name for slot in found.by)}"
 
 
 def _one_line(text: str) -> str:

@@ -37,7 +37,7 @@ def open_documents(files: Mapping[str, bytes], findings: Findings) -> dict[str, 
             hint = suggest(path, FILES) or f"known: {', '.join(FILES)}, rulesets/*.yaml"
             findings.error(Span(path, 1, 1), f"{quoted(path)} is not a file of a rules directory", hint)
             continue
-        root = read(path, files[path], findings)
+        root = None if findings.exhausted else read(path, files[path], findings)
         if root is None:
             findings.broken_groups.add(kind)
             continue

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from fraudstream.rules.bundle import Action, Agg, Feature, Mode, Segment, Slot, Source, Type, Typology
+from fraudstream.rules.compiler.brakes import limit_words
 from fraudstream.rules.compiler.compile import Compiled
 from fraudstream.rules.compiler.declared import Declared
 from fraudstream.rules.compiler.describe import describe
@@ -42,6 +43,7 @@ _AGGREGATES = {
     Agg.SINCE_FIRST: "time since the first event",
     Agg.SINCE_LAST: "time since the last event",
     Agg.EWMA: "moving average of {}",
+    Agg.SEQUENCE: "whether these steps came in order: {}, for events",
 }
 
 
@@ -62,6 +64,8 @@ def explain(compiled: Compiled, rule_id: str) -> str:
 def describe_feature(declared: Declared, feature: Feature, output: int | None = None) -> str:
     """Return what a feature is, in words; ``output`` picks one of several."""
     of = ", ".join(feature.of) if output is None else feature.of[output]
+    if feature.agg is Agg.SEQUENCE:
+        of = ", then ".join(_filter(declared, step) for step in feature.steps)
     text = _AGGREGATES[feature.agg].format(of)
     text += f" with the same {' and '.join(feature.key)}"
     if feature.window_ms is not None:
@@ -71,16 +75,25 @@ def describe_feature(declared: Declared, feature: Feature, output: int | None = 
     if feature.half_life_ms:
         text += f", in which an event weighs half after {duration_text(feature.half_life_ms)}"
     if feature.where is not None:
-        tree = declared.features.filters[feature.where].node
-        scope = declared.features.scope
-        text += f", where {describe(tree, scope)}" if tree is not None else ""
-    if feature.exclude_current and feature.agg not in (Agg.SINCE_FIRST, Agg.SINCE_LAST):
+        text += f", where {_filter(declared, feature.where)}"
+    if feature.unless is not None:
+        text += f", with nothing after the first of them where {_filter(declared, feature.unless)}"
+    if (
+        feature.agg is not Agg.SEQUENCE
+        and feature.exclude_current
+        and feature.agg not in (Agg.SINCE_FIRST, Agg.SINCE_LAST)
+    ):
         text += ", without the event itself"
     if feature.min_count:
         text += f", missing below {feature.min_count} events"
     if feature.max_distinct:
         text += f", at most {feature.max_distinct}"
     return text
+
+
+def _filter(declared: Declared, where: int) -> str:
+    tree = declared.features.filters[where].node
+    return "" if tree is None else describe(tree, declared.features.scope)
 
 
 def _lines(declared: Declared, rule: DeclaredRule) -> Iterator[str]:
@@ -106,6 +119,13 @@ def _lines(declared: Declared, rule: DeclaredRule) -> Iterator[str]:
             yield f"  params.{name} is {param.text}, but {other}"
     yield from _exceptions(rule)
     yield from _consequence(declared, rule)
+    if rule.limit is not None:
+        limit = limit_words(rule.limit)
+        yield f"Above {limit} it alerts instead of blocking, until `limits.reset` is raised."
+    if rule.suppress is not None:
+        keys = " and ".join(slot.name for slot in rule.suppress.by)
+        length = duration_text(rule.suppress.for_ms)
+        yield f"An alert stands for those that follow with the same {keys} within {length}."
     for language, pieces in rule.reason.items():
         yield f"Reason ({language}): {_template(pieces)}"
     if rule.reads:

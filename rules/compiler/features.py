@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from fraudstream.rules.bundle import Agg, Feature, FeatureSet, Field, Schema, Slot, TimeSettings, Type
 from fraudstream.rules.compiler import shape as shapes
 from fraudstream.rules.compiler.canonical import digest, tidy
-from fraudstream.rules.compiler.expressions import checked, reads_zone, scope_of
+from fraudstream.rules.compiler.expressions import checked, note, reads_zone, scope_of
 from fraudstream.rules.compiler.program import compile_outputs
 from fraudstream.rules.compiler.reader import Findings, ScalarNode
 from fraudstream.rules.compiler.reference import DeclaredReference
 from fraudstream.rules.compiler.schema import declared_name
+from fraudstream.rules.compiler.sequences import (
+    SEQUENCE_NAME,
+    DeclaredSequence,
+    Step,
+    WrittenSequence,
+    written_sequences,
+)
 from fraudstream.rules.compiler.shape import Section
 from fraudstream.rules.compiler.slots import MODEL_SLOTS, feature_slots, field_slots
 from fraudstream.rules.compiler.source import quoted
 from fraudstream.rules.compiler.suggest import suggest
-from fraudstream.rules.compiler.types import Checked, Scope, names_read
+from fraudstream.rules.compiler.types import Checked, Scope, check, names_read
 from fraudstream.rules.compiler.vocabulary import AGGREGATES, DAY_MS, FAMILY, FEATURE, TIME
 
 SECOND_MS, HOUR_MS = 1_000, 3_600_000
@@ -27,7 +34,7 @@ FEATURES_MAX = 5_000
 KEY_FIELDS_MAX = 4
 STATE_BYTES_MIN = 1 << 20
 EVENTS_PER_KEY_MAX = 1 << 22
-KEY_TYPES = (Type.ID, Type.CATEGORY, Type.COUNTRY, Type.ENUM, Type.INTEGER, Type.DATE)
+KEY_TYPES = (Type.ID, Type.CATEGORY, Type.COUNTRY, Type.ENUM, Type.INTEGER, Type.MONEY, Type.DATE)
 
 SUMMED = (Agg.SUM, Agg.MEAN, Agg.STD, Agg.MIN, Agg.MAX)
 """Aggregates of one number."""
@@ -55,6 +62,8 @@ class DeclaredFeatures:
     filters: tuple[Checked, ...]
     scope: Scope
     """What ``where`` may name."""
+    sequences: Mapping[int, DeclaredSequence] = field(default_factory=dict)
+    """By the identity of a rule's node in the file."""
 
 
 @dataclass(slots=True)
@@ -89,9 +98,21 @@ class _Builder:
         if node is None:
             return None
         found = checked(node, self.scope, self.findings)
-        if found is None:
-            return None
-        text = tidy(node.text) + (f" @{self.scope.zone}" if reads_zone(found) else "")
+        return None if found is None else self.filter(found, node.text, self.scope.zone)
+
+    def step(self, step: Step, zone: str) -> _Where | None:
+        """Return the filter of a step of a sequence; errors stand where its condition does."""
+        scope = replace(self.scope, zone=zone)
+        own, problems = check(step.place.text, scope)
+        if own is not None and step.text != step.place.text:
+            own, problems = check(step.text, scope)
+        hint = "a step before the last reads only the fields of its own event"
+        note((item._replace(hint=item.hint or hint) for item in problems), step.place, self.findings)
+        return None if own is None else self.filter(own, step.text, zone)
+
+    def filter(self, found: Checked, text: str, zone: str) -> _Where:
+        """Return the filter of a checked expression; equal texts share one."""
+        text = tidy(text) + (f" @{zone}" if reads_zone(found) else "")
         joined = [self.shapes[slot.name] for slot in names_read(found) if slot.name in self.shapes]
         if joined:
             # What a column means stands in another file, and state depends on it.
@@ -99,8 +120,15 @@ class _Builder:
         self.filters.setdefault(text, found)
         return _Where(list(self.filters).index(text), text)
 
-    def add(self, feature: Feature, of: tuple[Field, ...], where: _Where | None, place: ScalarNode) -> None:
-        """Give a feature its columns and its hash."""
+    def add(
+        self,
+        feature: Feature,
+        of: tuple[Field, ...],
+        where: _Where | None,
+        place: ScalarNode,
+        more: Mapping[str, object] | None = None,
+    ) -> None:
+        """Give a feature its columns and its hash; ``more``: what its definition has besides."""
         outputs = feature_slots(feature.name, feature.agg, of, self.column)
         for name in dict.fromkeys([feature.name, *(slot.name for slot in outputs)]):
             if name in self.taken:
@@ -128,6 +156,7 @@ class _Builder:
             "exclude_current": feature.exclude_current,
             "min_count": feature.min_count,
             "max_distinct": feature.max_distinct,
+            **(more or {}),
         }
         where_index = None if where is None else where.index
         feature = replace(feature, where=where_index, outputs=outputs, hash=digest(definition))
@@ -143,8 +172,9 @@ def read_features(
     zone: str,
     findings: Findings,
     reference: DeclaredReference | None = None,
+    sets: Mapping[str, Section] | None = None,
 ) -> DeclaredFeatures:
-    """Return the features; those with errors are left out.
+    """Return the features, and those that the sequences of rules are; those with errors are left out.
 
     Columns of ``reference`` tables may be named in ``where``.
     """
@@ -173,6 +203,9 @@ def read_features(
         if len(builder.features) > FEATURES_MAX:
             message = f"{len(builder.features):,} features, at most {FEATURES_MAX:,} are allowed"
             findings.error(section.source, message, "declare fewer windows or aggregates")
+    sequences: dict[int, DeclaredSequence] = {}
+    for written in written_sequences(sets or {}, schema, builder.scope, findings):
+        _add_sequence(builder, written, sequences)
     filters = tuple(builder.filters.values())
     feature_set = FeatureSet(
         time=time,
@@ -183,8 +216,34 @@ def read_features(
         hash=digest({"time": asdict(time), "features": [item.hash for item in builder.features]}),
     )
     return DeclaredFeatures(
-        feature_set, builder.slots, builder.places, frozenset(families), filters, builder.scope
+        feature_set, builder.slots, builder.places, frozenset(families), filters, builder.scope, sequences
     )
+
+
+def _add_sequence(builder: _Builder, written: WrittenSequence, out: dict[int, DeclaredSequence]) -> None:
+    """Declare the feature of a sequence."""
+    name = f"{SEQUENCE_NAME}.{written.rule}"
+    key = _key_fields(builder, written.section, "by")
+    within = written.section.duration("within", SECOND_MS, WINDOW_MS_MAX, None)
+    steps = [builder.step(step, written.zone) for step in written.steps]
+    unless = None if written.unless is None else builder.step(written.unless, written.zone)
+    sound = [step for step in steps if step is not None]
+    broken = len(sound) < len(steps) or (written.unless is not None and unless is None)
+    if not key or within is None or broken or name in builder.taken:
+        return
+    feature = Feature(
+        name=name,
+        agg=Agg.SEQUENCE,
+        key=key,
+        window_ms=within,
+        exclude_current=True,
+        steps=tuple(step.index for step in sound),
+        unless=None if unless is None else unless.index,
+    )
+    more = {"steps": [step.text for step in sound], "unless": None if unless is None else unless.text}
+    builder.add(feature, (), None, written.place, more)
+    if name in builder.places:
+        out[id(written.node)] = DeclaredSequence(builder.slots[name], written.place, written.last)
 
 
 def _read_time(section: Section | None, findings: Findings) -> TimeSettings:
@@ -308,29 +367,30 @@ def _feature(
     )
 
 
-def _key_fields(builder: _Builder, section: Section) -> tuple[str, ...]:
+def _key_fields(builder: _Builder, section: Section, member: str = "key") -> tuple[str, ...]:
     out: dict[str, None] = {}
     bad = False
-    for node in section.words("key"):
+    for node in section.words(member):
         field = builder.fields.get(node.text)
         if field is None and builder.findings.excuses(node.text):
             pass
         elif field is None:
             hint = suggest(node.text, builder.fields)
-            builder.findings.error(node, f"`key` names the unknown field {quoted(node.text)}", hint)
+            builder.findings.error(node, f"`{member}` names the unknown field {quoted(node.text)}", hint)
         elif field.type not in KEY_TYPES:
             expected = ", ".join(f"`{item}`" for item in KEY_TYPES)
             builder.findings.error(
                 node, f"`{field.name}` is `{field.type}` and can not be a key", f"expected {expected}"
             )
         elif field.name in out:
-            builder.findings.error(node, f"`key` names `{field.name}` twice")
+            builder.findings.error(node, f"`{member}` names `{field.name}` twice")
         else:
             out[field.name] = None
             continue
         bad = True
     if len(out) > KEY_FIELDS_MAX:
-        builder.findings.error(section.key("key"), f"`key` has {len(out)} fields, at most {KEY_FIELDS_MAX}")
+        message = f"`{member}` has {len(out)} fields, at most {KEY_FIELDS_MAX}"
+        builder.findings.error(section.key(member), message)
         bad = True
     return () if bad else tuple(out)
 

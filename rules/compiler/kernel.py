@@ -5,7 +5,8 @@ words of the hash key; nothing is compiled when rules change. For each tile of u
 
 1. gather what the program reads into registers: 64 words and a presence mask each;
 2. run value instructions, register to register, each over the whole tile;
-3. evaluate atoms, comparisons that give a mask of true and a mask of false rows;
+3. evaluate atoms, comparisons that give a mask of true and a mask of false rows; features that are only
+   compared with constants pass through a few registers that stay in the nearest cache, block by block;
 4. combine masks by three-valued logic;
 5. write the true and unknown masks of each output.
 
@@ -23,6 +24,7 @@ import numpy as np
 from numba import njit, types
 
 from fraudstream.rules.compiler.kernel_conditions import atoms, conditions
+from fraudstream.rules.compiler.kernel_gather import gather_block
 from fraudstream.rules.compiler.kernel_values import floats, gather, gather_rows, integers, others, texts
 from fraudstream.rules.compiler.opcodes import (
     ALL,
@@ -44,7 +46,10 @@ from fraudstream.rules.compiler.opcodes import (
     NONE,
     ONE,
     OUTPUTS,
+    PASSING,
     REGISTERS,
+    STREAM,
+    STREAM_WIDTH,
     TILE,
     U64,
 )
@@ -82,6 +87,8 @@ def run(  # type: ignore[no-untyped-def]
     code = pool[pool[CODE] : pool[CODE] + CODE_WIDTH * pool[CODE + 1]]
     atom = pool[pool[ATOMS] : pool[ATOMS] + ATOM_WIDTH * pool[ATOMS + 1]]
     steps = pool[pool[BOOLS] : pool[BOOLS] + BOOL_WIDTH * pool[BOOLS + 1]]
+    stream = pool[pool[STREAM] : pool[STREAM] + STREAM_WIDTH * pool[STREAM + 1]]
+    passing = pool[PASSING]
     outputs = pool[pool[OUTPUTS] : pool[OUTPUTS] + pool[OUTPUTS + 1]]
     k0, k1 = U64(pool[KEY]), U64(pool[KEY + 1])
     mask[0], mask[1] = ALL, NONE
@@ -102,7 +109,12 @@ def run(  # type: ignore[no-untyped-def]
                 others(op, code, c, m, regs, regf, pres, pool, flags)
             else:
                 texts(op, code, c, m, base, regs, pres, start, size, buffer, text, spare, k0, k1)
-        node = atoms(atom, m, regs, regf, pres, pool, poolf, mask)
+        node = 2
+        for s in range(0, len(stream), STREAM_WIDTH):
+            gather_block(stream[s], passing, feature_value, feature_state, base, m, regs, pres)
+            part = atom[ATOM_WIDTH * stream[s + 1] : ATOM_WIDTH * stream[s + 2]]
+            node = atoms(part, node, m, regs, regf, pres, pool, poolf, mask)
+        node = atoms(atom[2 * (node - 2) :], node, m, regs, regf, pres, pool, poolf, mask)
         conditions(steps, node, pool, mask)
         for k in range(len(outputs)):
             ref = outputs[k]

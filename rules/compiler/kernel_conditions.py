@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from fraudstream.rules.compiler.kernel_compare import above_f, below_f, below_i, equal_f, equal_i
 from fraudstream.rules.compiler.kernel_values import last_not_after
 from fraudstream.rules.compiler.opcodes import (
     ALL,
@@ -98,41 +99,25 @@ def _in_texts(atom, k, m, regs, pool):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def atoms(atom, m, regs, regf, pres, pool, poolf, mask):  # type: ignore[no-untyped-def]
-    """Evaluate comparisons into pairs of masks.
+def atoms(atom, node, m, regs, regf, pres, pool, poolf, mask):  # type: ignore[no-untyped-def]
+    """Evaluate comparisons into pairs of masks from ``node`` on; return the place behind them.
 
-    The common ones always take the whole tile: loops of a fixed length become vector instructions.
+    The common ones always take the whole tile.
     """
-    node = 2
     for k in range(0, len(atom), ATOM_WIDTH):
         op, left = atom[k], atom[k + 1]
         a, b = left * TILE, atom[k + 2] * TILE
         present, bits = pres[left], NONE
         if op == LT_I:
-            bound = atom[k + 3]
-            row = regs[a : a + TILE]
-            for i in range(TILE):
-                bits |= U64(row[i] < bound) << U64(i)
+            bits = below_i(regs, a, atom[k + 3])
         elif op == EQ_I:
-            bound = atom[k + 3]
-            row = regs[a : a + TILE]
-            for i in range(TILE):
-                bits |= U64(row[i] == bound) << U64(i)
+            bits = equal_i(regs, a, atom[k + 3])
         elif op == LT_F:
-            limit = poolf[atom[k + 3]]
-            rowf = regf[a : a + TILE]
-            for i in range(TILE):
-                bits |= U64(rowf[i] < limit) << U64(i)
+            bits = below_f(regf, a, poolf[atom[k + 3]])
         elif op == GT_F:
-            limit = poolf[atom[k + 3]]
-            rowf = regf[a : a + TILE]
-            for i in range(TILE):
-                bits |= U64(rowf[i] > limit) << U64(i)
+            bits = above_f(regf, a, poolf[atom[k + 3]])
         elif op == EQ_F:
-            limit = poolf[atom[k + 3]]
-            rowf = regf[a : a + TILE]
-            for i in range(TILE):
-                bits |= U64(rowf[i] == limit) << U64(i)
+            bits = equal_f(regf, a, poolf[atom[k + 3]])
         elif op == PRESENT:
             bits = present
             present = ALL

@@ -6,6 +6,7 @@ import math
 import re
 import struct
 from fractions import Fraction
+from functools import lru_cache
 from typing import NamedTuple
 
 from fraudstream.rules.bundle import Slot, Type
@@ -38,6 +39,7 @@ class Refusal(NamedTuple):
     hint: str = ""
 
 
+@lru_cache(maxsize=4_096)
 def number_constant(digits: str, *, percent: bool) -> Constant | Refusal:
     """Read ``1000``, ``0.5`` or ``50%``; digits only, no sign."""
     exact = Fraction(digits)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +14,9 @@ from fraudstream.rules.compiler.literals import country_word, float_word
 from fraudstream.rules.compiler.terms import Constant, ListDecl, ListItem, Term, every
 from fraudstream.rules.compiler.zones import load_zone
 
+_STREAMED = frozenset({k.LT_I, k.EQ_I, k.LT_F, k.GT_F, k.EQ_F, k.PRESENT, k.EQ_W, k.CODES})
+"""Atoms of one value and a constant."""
+_BEHIND = 1 << 40
 TRUE, FALSE = 0, 1
 """References to node 0 and its negation."""
 _STEPS = 1 << 40
@@ -95,17 +98,23 @@ class Lowering:
     def condition(self, root: Term) -> int:
         """Lower a condition and return its reference."""
         for term in every([root]):
-            if id(term) in self._terms:
+            if id(term) in self._terms or term.op == "const":
                 continue
             if term.kind.type is Type.BOOL and term.op != "read":
                 self._terms[id(term)] = self._condition(term)
             else:
                 self._terms[id(term)] = self._value(term)
             self._kept.append(term)  # an id is unique only while its object lives
-        return self._terms[id(root)]
+        return self._of(root)
 
     def _of(self, term: Term) -> int:
-        return self._terms[id(term)]
+        found = self._terms.get(id(term))
+        if found is None:
+            # A constant: only where something needs it in a register.
+            found = self._condition(term) if term.kind.type is Type.BOOL else self._value(term)
+            self._terms[id(term)] = found
+            self._kept.append(term)
+        return found
 
     # Values.
 
@@ -218,7 +227,9 @@ class Lowering:
         op = term.op
         if term.constant is not None:
             return TRUE if term.constant.value else FALSE
-        args = [self._of(arg) for arg in term.args]
+        # A constant side of a comparison is part of the atom.
+        skip = op in ("lt", "eq")
+        args = [-1 if skip and arg.constant is not None else self._of(arg) for arg in term.args]
         if op == "not":
             return args[0] ^ 1
         if op in ("and", "or"):
@@ -370,10 +381,36 @@ class Lowering:
 
     # The end.
 
+    def _passing(self) -> dict[int, int]:
+        """Return the registers of features that are only compared with constants, with their columns."""
+        cells = self._gathers[Source.FEATURE]
+        columns = dict(zip(cells[1::2], cells[::2], strict=True))
+        # Operands that are no registers are taken for some, too: those stay, which is never wrong.
+        kept = set(self._code)
+        for op, left, right, _ in self._atoms:
+            if op not in _STREAMED:
+                kept |= {left, left + 1, right}
+        for slot in self._slots.values():
+            if slot.source is Source.FEATURE and slot.type.width == 2:
+                register = self._values["slot", slot.source, slot.column]
+                if register in kept or register + 1 in kept or slot.column % k.BLOCK == k.BLOCK - 1:
+                    kept |= {register, register + 1}
+        return {register: column for register, column in columns.items() if register not in kept}
+
     def finish(self, references: Sequence[int]) -> Tables:
         """Lay out the pool for outputs with these references."""
-        # Atoms sorted by operation and register: the kernel's branches and cache lines repeat.
-        order = sorted(self._atoms)
+        passing = self._passing()
+        first = self._register(k.BLOCK) if passing else 0
+        # Atoms sorted by operation and register: the kernel's branches and cache lines repeat. Those of
+        # passing features come first, block by block.
+        order = sorted(self._atoms, key=lambda key: (passing.get(key[1], _BEHIND) // k.BLOCK, *key))
+        stream: list[int] = []
+        for at, (_, register, _, _) in enumerate(order):
+            if register in passing:
+                column = passing[register] // k.BLOCK * k.BLOCK
+                if not stream or stream[-3] != column:
+                    stream += [column, at, at]
+                stream[-1] = at + 1
         place = {self._atoms[key]: i + 1 for i, key in enumerate(order)}
         steps = len(order) + 1
 
@@ -383,8 +420,12 @@ class Lowering:
             return 2 * place[reference // 2 - 1] + reference % 2 if reference > FALSE else reference
 
         atoms = [list(key) for key in order]
+        for atom in atoms:
+            if atom[1] in passing:
+                atom[1] = first + passing[atom[1]] % k.BLOCK
         gathers = [
-            _by_column(self._gathers[source]) for source in (Source.FIELD, Source.FEATURE, Source.MODEL)
+            _by_column(self._gathers[source], passing if source is Source.FEATURE else {})
+            for source in (Source.FIELD, Source.FEATURE, Source.MODEL)
         ]
         arguments: list[int] = []
         conditions: list[list[int]] = []
@@ -392,7 +433,7 @@ class Lowering:
             conditions.append([op, len(arguments), len(args)])
             arguments += [final(arg) for arg in args]
         sizes = [*(len(g) for g in gathers), len(self._code), k.ATOM_WIDTH * len(atoms),
-                 k.BOOL_WIDTH * len(conditions), len(references), len(arguments)]  # fmt: skip
+                 k.BOOL_WIDTH * len(conditions), len(references), len(arguments), len(stream)]  # fmt: skip
         offsets = [k.HEADER]
         for size in sizes:
             offsets.append(offsets[-1] + size)
@@ -409,6 +450,8 @@ class Lowering:
         widths = [k.GATHER_WIDTH] * 3 + [k.CODE_WIDTH, k.ATOM_WIDTH, k.BOOL_WIDTH, 1]
         for i, width in enumerate(widths):
             header[2 * i], header[2 * i + 1] = offsets[i], sizes[i] // width
+        header[k.STREAM], header[k.STREAM + 1] = offsets[8], len(stream) // k.STREAM_WIDTH
+        header[k.PASSING] = first
         header[k.REGISTERS] = self.registers
         header[k.NODES] = steps + len(conditions)
         body = [*header, *(word for gather in gathers for word in gather), *code]
@@ -416,6 +459,7 @@ class Lowering:
         body += [word for condition in conditions for word in condition]
         body += [final(reference) for reference in references]
         body += arguments
+        body += stream
         pool = np.array(body + self._tail, np.int64)
         return Tables(
             pool=pool,
@@ -456,7 +500,10 @@ def _packed(offset: int, size: int, items: Sequence[ListItem]) -> TextSet:
     )
 
 
-def _by_column(cells: Sequence[int]) -> list[int]:
-    """Return (column, register) pairs in the order of columns: neighbours in the matrix share cache lines."""
+def _by_column(cells: Sequence[int], passing: Mapping[int, int]) -> list[int]:
+    """Return (column, register) pairs in the order of columns: neighbours in the matrix share cache lines.
+
+    Registers in ``passing`` are left out.
+    """
     pairs = sorted(zip(cells[::2], cells[1::2], strict=True))
-    return [word for pair in pairs for word in pair]
+    return [word for pair in pairs if pair[1] not in passing for word in pair]

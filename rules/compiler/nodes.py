@@ -167,11 +167,23 @@ class Or(Node):
     terms: tuple[Node, ...]
 
 
+_MEMBERS: dict[type[Node], tuple[str, ...]] = {}
+"""Class of nodes -> names of what it has besides its place."""
+
+
+def _members(kind: type[Node]) -> tuple[str, ...]:
+    found = _MEMBERS.get(kind)
+    if found is None:
+        names = (item.name for item in fields(kind))
+        found = _MEMBERS[kind] = tuple(name for name in names if name not in ("begin", "end"))
+    return found
+
+
 def children(node: Node) -> tuple[Node, ...]:
     """Return the nodes directly under ``node``, from left to right."""
     found: list[Node] = []
-    for item in fields(node):
-        value = getattr(node, item.name)
+    for name in _members(type(node)):
+        value = getattr(node, name)
         if isinstance(value, Node):
             found.append(value)
         elif isinstance(value, tuple):

@@ -9,13 +9,19 @@ ONE, NONE, ALL = U64(1), U64(0), U64(0xFFFF_FFFF_FFFF_FFFF)
 MIN_INT64 = -(2**63)
 MAX_INT64 = 2**63 - 1
 TILE = 64
+BLOCK = 8
+"""Columns of a row-major matrix that are gathered together."""
 EARTH_RADIUS_M = 6_371_008.8
 """Mean radius (2a + b) / 3 of WGS 84."""
 
 # Header: (offset, count) pairs of the pool's tables, in items of their width.
 FIELDS, FEATURES, MODELS, CODE, ATOMS, BOOLS, OUTPUTS = 0, 2, 4, 6, 8, 10, 12
 REGISTERS, NODES, KEY = 14, 15, 16
-HEADER = 18
+STREAM, PASSING = 18, 20
+HEADER = 22
+STREAM_WIDTH = 3
+"""First column of a block of features, its first atom and their end; the block passes through the ``BLOCK``
+registers from ``PASSING`` on, for these atoms alone."""
 GATHER_WIDTH = 2
 """Column, register: one entry a word."""
 CODE_WIDTH = 8

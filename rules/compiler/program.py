@@ -99,7 +99,7 @@ class BoundProgram:
     def __init__(self, program: Program, pool: NDArray[np.int64]) -> None:
         self.program = program
         self.outputs = program.outputs
-        self._pool = pool
+        self.pool = pool
         tile, registers = opcodes.TILE, program.registers
         self._scratch = np.zeros(registers * (tile + 1) + 2 * program.nodes + tile, np.uint64)
         self._spare = np.zeros(TEXT_LIMIT, np.uint8)
@@ -115,7 +115,7 @@ class BoundProgram:
         """
         shape = (self.outputs, (n + 63) // 64)
         true, unknown = np.empty(shape, np.uint64), np.empty(shape, np.uint64)
-        self._run(*inputs, n, self._pool, self.program.text, self._scratch, self._spare, true, unknown)
+        self._run(*inputs, n, self.pool, self.program.text, self._scratch, self._spare, true, unknown)
         return true, unknown
 
 

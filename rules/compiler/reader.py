@@ -21,6 +21,11 @@ FILE_BYTES_MAX = 1 << 20
 DEPTH_MAX = 12
 NODES_MAX = 200_000
 """2,000 rules with reasons and tests have about 150,000."""
+NODES_TOTAL_MAX = 400_000
+"""Of all files: 5,000 rules. Reading them takes a second."""
+LINES_MAX = 100_000
+TWICE_MAX = 100
+"""Keys of a file that may be given twice before it is read no further."""
 FLOW_HINT = (
     "inside `{…}` text with `, [ ] { } #` or a leading quote must be quoted as a whole, "
     'e.g. {when: \'txn.kind in ["transfer", "instant"]\'}'
@@ -44,6 +49,13 @@ class Findings:
         """Beginnings of names that a broken family would have declared."""
         self.broken_groups: set[str] = set()
         """Kinds (``Reference``, ``Features``, ``Lists``, ``Typologies``) whose file could not be read."""
+        self.nodes = 0
+        """Values read in all files."""
+
+    @property
+    def exhausted(self) -> bool:
+        """Return whether there is more in the files than is read."""
+        return self.nodes > NODES_TOTAL_MAX
 
     def error(self, where: Node | Span, message: str, hint: str = "") -> None:
         """Note an error at a node or a span."""
@@ -155,6 +167,11 @@ def read(file: str, data: bytes, findings: Findings) -> MappingNode | None:
     text = _decode(file, data, findings)
     if text is None:
         return None
+    if text.count("\n") > LINES_MAX:
+        findings.error(
+            Span(file, 1, 1), f"more than {LINES_MAX:,} lines in one file", "split it into several files"
+        )
+        return None
     lines = SourceLines(file, text)
     bad = _FORBIDDEN.search(text)
     if bad is not None:
@@ -206,6 +223,7 @@ class _Composer:
         self._keys: list[ScalarNode | None] = []
         self._root: Node | None = None
         self._nodes = 0
+        self._twice = 0
         self._documents = 0
 
     def compose(self) -> Node | None:
@@ -283,9 +301,17 @@ class _Composer:
 
     def _add(self, node: Node) -> None:
         self._nodes += 1
+        self._findings.nodes += 1
         if self._nodes > NODES_MAX:
             self._refuse(
                 node.begin, node.end, f"more than {NODES_MAX:,} values in one file", "split it into several"
+            )
+        if self._findings.exhausted:
+            self._refuse(
+                node.begin,
+                node.end,
+                f"more than {NODES_TOTAL_MAX:,} values in all files",
+                "remove retired rules",
             )
         if not self._stack:
             self._root = node
@@ -307,6 +333,9 @@ class _Composer:
             self._refuse(key.begin, key.end, "merge keys (`<<`) are not allowed", "write the keys out")
         if key.text in top.entries:
             first = top.entries[key.text][0].span.line
+            self._twice += 1
+            if self._twice > TWICE_MAX:
+                self._refuse(key.begin, key.end, f"more than {TWICE_MAX} keys are given twice")
             self._findings.error(
                 key, f"{quoted(key.text)} is given twice", f"remove one, the first is on line {first}"
             )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from fraudstream.rules.bundle import Action, Mode, Schema, Segment, Severity, Slot
+from fraudstream.rules.bundle import Action, Limit, Mode, Schema, Segment, Severity, Slot, Suppression
 from fraudstream.rules.compiler import grammar
 from fraudstream.rules.compiler import shape as shapes
+from fraudstream.rules.compiler.brakes import read_limit, read_suppression
 from fraudstream.rules.compiler.build import join
 from fraudstream.rules.compiler.canary import Canary, read_canary
 from fraudstream.rules.compiler.cases import Case, read_cases
@@ -19,7 +20,9 @@ from fraudstream.rules.compiler.nodes import names
 from fraudstream.rules.compiler.params import Param, plain_name, read_params
 from fraudstream.rules.compiler.parts import Condition, Outcome, Parts, outcome
 from fraudstream.rules.compiler.reader import Findings, ScalarNode, SequenceNode
+from fraudstream.rules.compiler.schema import event_types
 from fraudstream.rules.compiler.segments import guards, variants
+from fraudstream.rules.compiler.sequences import SEQUENCE_NAME, DeclaredSequence, read_last_step
 from fraudstream.rules.compiler.shape import Section
 from fraudstream.rules.compiler.source import quoted
 from fraudstream.rules.compiler.suggest import suggest
@@ -54,6 +57,8 @@ class Context:
     language: str
     segment: Slot | None = None
     """What ``policy.segment`` names."""
+    sequences: Mapping[int, DeclaredSequence] = field(default_factory=dict)
+    """By the identity of a rule's node in the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,8 @@ class DeclaredRule:
     parts: Parts = field(default_factory=Parts)
     variants: Mapping[str, Parts] = field(default_factory=dict)
     """By segment, where params differ."""
+    limit: Limit | None = None
+    suppress: Suppression | None = None
     gate: Checked | None = None
     canary: Canary | None = None
     outcome: Outcome | None = None
@@ -174,8 +181,11 @@ def _read_rule(
     params = read_params(section, scope, context.segment, findings)
     scope = replace(scope, params={key: item.value for key, item in params.items()})
     segments = variants(params, scope, section, findings)
-    parts, scope = _read_parts(section, scope, findings)
-    others = {name: _read_variant(name, section, inner, findings) for name, inner in segments.items()}
+    sequence = context.sequences.get(id(section.source))
+    parts, scope = _read_parts(section, scope, sequence, findings)
+    others = {
+        name: _read_variant(name, section, inner, sequence, findings) for name, inner in segments.items()
+    }
     action = Action[section.choice("action", ACTIONS, "none").upper()]
     rule = DeclaredRule(
         id=name,
@@ -190,7 +200,7 @@ def _read_rule(
         score=_score(section, parts),
         priority=section.integer("priority", -1_000_000, 1_000_000, 0),
         typology=_typology(section, context, findings),
-        on=_event_types(section, context.schema, findings),
+        on=event_types(section, context.schema, findings),
         owner=section.text("owner", owner),
         zone=zone,
         from_ms=from_ms,
@@ -208,7 +218,12 @@ def _read_rule(
         findings.error(
             section.key("override"), "`override: never` protects a block, this rule does not block", hint
         )
-    rule = replace(rule, reason=_read_reason(section, rule, context, findings))
+    rule = replace(
+        rule,
+        reason=_read_reason(section, rule, context, findings),
+        limit=read_limit(section, action, rule.never_override, findings),
+        suppress=read_suppression(section, action, scope, context.schema, findings),
+    )
     rule = _with_program(rule, context)
     return replace(
         rule, cases=read_cases(section, rule.on, (from_ms, until_ms), scope, context.schema, findings)
@@ -228,6 +243,8 @@ def _with_program(rule: DeclaredRule, context: Context) -> DeclaredRule:
         return rule
     used = [part for part in rule.parts if part.label not in rule.conditions]
     slots = {slot.name: slot for part in used for slot in names_read(part.checked)}
+    if rule.suppress is not None:
+        slots.update((slot.name, slot) for slot in rule.suppress.by)
     if rule.canary is not None:
         slots[rule.canary.slot.name] = rule.canary.slot
     if marks and context.segment is not None:
@@ -255,29 +272,19 @@ def _typology(section: Section, context: Context, findings: Findings) -> str:
     return node.text
 
 
-def _event_types(section: Section, schema: Schema, findings: Findings) -> tuple[str, ...]:
-    known = next((item.values for item in schema.fields if item.name == schema.event_type), ())
-    out: dict[str, None] = {}
-    nodes = section.words("on")
-    for node in nodes:
-        if known and node.text not in known:
-            hint = suggest(node.text, known) or f"known: {', '.join(known)}"
-            findings.error(node, f"unknown event type {quoted(node.text)}", hint)
-        elif node.text in out:
-            findings.error(node, f"the event type {quoted(node.text)} is given twice", "remove one")
-        out[node.text] = None
-    if not nodes and section.node("on") is not None:
-        findings.error(section.key("on"), "`on` was empty", "name at least one event type")
-    return tuple(out)
-
-
-def _read_parts(section: Section, scope: Scope, findings: Findings) -> tuple[Parts, Scope]:
+def _read_parts(
+    section: Section, scope: Scope, sequence: DeclaredSequence | None, findings: Findings
+) -> tuple[Parts, Scope]:
     """Return a rule's conditions, and the scope with the named ones."""
+    if sequence is not None:
+        scope = replace(scope, slots={**scope.slots, SEQUENCE_NAME: sequence.slot})
     conditions = _read_conditions(section, scope, findings)
     scope = replace(scope, conditions={key: item.checked for key, item in conditions.items()})
     rows: Rows = ()
     if section.has("when"):
         when = _read_when(section, conditions, scope, findings)
+    elif section.has("sequence"):
+        when, rows = read_last_step(sequence, scope, findings)
     else:
         when, rows = read_table(section, scope, findings)
     parts = Parts(
@@ -290,7 +297,9 @@ def _read_parts(section: Section, scope: Scope, findings: Findings) -> tuple[Par
     return parts, scope
 
 
-def _read_variant(name: str, section: Section, scope: Scope, findings: Findings) -> Parts | None:
+def _read_variant(
+    name: str, section: Section, scope: Scope, sequence: DeclaredSequence | None, findings: Findings
+) -> Parts | None:
     """Check a rule's conditions with the params of a segment; None after errors."""
     own = Findings()
     own.broken, own.broken_prefixes, own.broken_groups = (
@@ -298,7 +307,7 @@ def _read_variant(name: str, section: Section, scope: Scope, findings: Findings)
         findings.broken_prefixes,
         findings.broken_groups,
     )
-    parts, _ = _read_parts(section, scope, own)
+    parts, _ = _read_parts(section, scope, sequence, own)
     known = {(item.span, item.message) for item in findings.items}
     for item in own.items:
         if (item.span, item.message) not in known:

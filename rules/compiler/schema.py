@@ -22,7 +22,7 @@ ENUM_VALUES_MAX = 1_000
 PATH_DEPTH_MAX = 15
 """A record's JSON is at most 16 deep, its root included."""
 EVENT_ID_CHARS_MAX = 64
-RESERVED = ("params", "lists", "model", "typology")
+RESERVED = ("params", "lists", "model", "typology", "sequence")
 """First words of names that belong to the language."""
 KEYWORDS = frozenset({"and", "or", "not", "in", "is", "missing", "between", "true", "false"})
 
@@ -81,6 +81,23 @@ def read_schema(section: Section, findings: Findings) -> Schema | None:
         return None
     schema = Schema(base.text, partition, tuple(fields), column)
     return replace(schema, hash=_hash(schema))
+
+
+def event_types(section: Section, schema: Schema, findings: Findings) -> tuple[str, ...]:
+    """Return the event types that ``on`` of a section names; unknown ones are errors."""
+    known = next((item.values for item in schema.fields if item.name == schema.event_type), ())
+    out: dict[str, None] = {}
+    nodes = section.words("on")
+    for node in nodes:
+        if known and node.text not in known:
+            hint = suggest(node.text, known) or f"known: {', '.join(known)}"
+            findings.error(node, f"unknown event type {quoted(node.text)}", hint)
+        elif node.text in out:
+            findings.error(node, f"the event type {quoted(node.text)} is given twice", "remove one")
+        out[node.text] = None
+    if not nodes and section.node("on") is not None:
+        findings.error(section.key("on"), "`on` was empty", "name at least one event type")
+    return tuple(out)
 
 
 def declared_name(key: ScalarNode, what: str, findings: Findings) -> str:

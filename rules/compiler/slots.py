@@ -36,6 +36,8 @@ def feature_slots(name: str, agg: Agg, of: tuple[Field, ...], column: int) -> tu
 
     ``first`` and ``last`` of several fields have one output for each, named by the field's last word.
     """
+    if agg is Agg.SEQUENCE:
+        return (Slot(name, Type.BOOL, "i", Source.FEATURE, column),)
     if agg in (Agg.COUNT, Agg.DISTINCT):
         return (Slot(name, Type.INTEGER, "i", Source.FEATURE, column),)
     if agg in (Agg.SINCE_FIRST, Agg.SINCE_LAST):

@@ -177,15 +177,20 @@ class Scope:
 def every(roots: Iterable[Term]) -> Iterator[Term]:
     """Yield each term of a graph once, arguments before the terms that use them, in a fixed order."""
     seen: set[int] = set()
-    pending = [(root, False) for root in reversed(list(roots))]
+    pending: list[Term | None] = [*reversed(list(roots))]
     while pending:
-        term, ready = pending.pop()
-        if ready:
-            yield term
+        term = pending.pop()
+        if term is None:
+            # The mark of a term whose arguments were given before it.
+            ready = pending.pop()
+            assert ready is not None
+            yield ready
         elif id(term) not in seen:
             seen.add(id(term))
-            pending.append((term, True))
-            pending.extend((arg, False) for arg in reversed(term.args))
+            if term.args:
+                pending += (term, None, *term.args[::-1])
+            else:
+                yield term
 
 
 def names_read(checked: Checked) -> tuple[Slot, ...]:

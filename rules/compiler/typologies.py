@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from fraudstream.rules.compiler.zones import zone_exists, zone_names
 
 TYPOLOGIES_MAX = 1_000
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+KEY_PREFIX = bytes.fromhex("302a300506032b6570032100")
+"""SubjectPublicKeyInfo of an Ed25519 key before its 32 bytes (RFC 8410)."""
 _AT = re.compile(r"(0|1)(?:\.([0-9]{1,6}))?")
 
 
@@ -52,7 +55,41 @@ def read_policy(section: Section | None, findings: Findings) -> Policy:
         language=language.text if language is not None else "en",
         zone=zone_name(inner.scalar("timezone"), "UTC", findings),
         model_bands=_read_bands(inner, findings),
+        signers=_read_signers(inner, findings),
     )
+
+
+def _read_signers(section: Section, findings: Findings) -> dict[str, bytes]:
+    signers: dict[str, bytes] = {}
+    for key, node in section.table("signers"):
+        name = shapes.name(key, "the name of a signer", findings)
+        text = shapes.scalar(node, "the key of a signer", findings)
+        if not name or text is None:
+            continue
+        found = public_key(text.text)
+        if found is None:
+            hint = "`openssl pkey -in KEY.pem -pubout` prints it between its two outer lines"
+            findings.error(text, f"the key of {quoted(name)} is not an Ed25519 public key in base64", hint)
+        elif found in signers.values():
+            findings.error(
+                text, f"the key of {quoted(name)} is another signer's too", "each has a key of his own"
+            )
+        else:
+            signers[name] = found
+    if len(signers) == 1 and not findings.failed:
+        findings.error(
+            section.key("signers"), "one signer alone can not agree with anybody", "name two or more"
+        )
+    return signers
+
+
+def public_key(text: str) -> bytes | None:
+    """Return the 32 bytes of an Ed25519 key written as in PEM files, None if it is none."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except ValueError:
+        return None
+    return data[len(KEY_PREFIX) :] if data[: len(KEY_PREFIX)] == KEY_PREFIX and len(data) == 44 else None
 
 
 def policy_segment(section: Section | None) -> ScalarNode | None:

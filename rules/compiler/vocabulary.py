@@ -24,7 +24,7 @@ OVERRIDES = ("allowed", "never")
 STATES = ("draft", "shadow", "canary", "live", "retired")
 COMBINES = ("sum", "max", "noisy_or")
 WHEN_STALE = ("keep", "missing")
-AGGREGATES = tuple(item.value for item in Agg)
+AGGREGATES = tuple(item.value for item in Agg if item is not Agg.SEQUENCE)
 
 TEXT, NAME, EXPRESSION = Word("text"), Word("name"), Word("expression")
 BOOLEAN, DURATION, DATE, CONSTANT = Word("boolean"), Word("duration"), Word("date"), Word("constant")
@@ -228,6 +228,11 @@ POLICY = Shape(
         "timezone": Key("Time zone of bare dates outside rule sets.", TEXT),
         "segment": Key("Field that says which segment an event belongs to, for params `by_segment`.", NAME),
         "model_bands": Key("Thresholds of the champion's score.", Listed(BAND)),
+        "signers": Key(
+            "Who may sign bundles: name and Ed25519 public key, the base64 line of its PEM file; a wider "
+            "change needs two of them.",
+            Mapped(TEXT),
+        ),
     },
     frozenset({"fallback", "deadline", "alert_budget", "control_group"}),
 )
@@ -307,11 +312,61 @@ EXCEPTION = Shape(
         "until": Key("Its end, not included, on the event's time.", DATE, required=True),
     },
 )
+LIMITS = Shape(
+    "`limits`",
+    {
+        "share": Key(
+            "Highest share of the events it looks at that the rule may block, e.g. `1%`.", TEXT, required=True
+        ),
+        "per": Key("Over how much event time.", DURATION, required=True),
+        "min_count": Key("With fewer events no share is judged (default 100).", _whole(1, 1_000_000_000)),
+        "reset": Key("Raise it by one to let the rule block again.", _whole(0, 1_000_000_000)),
+    },
+)
+SUPPRESS = Shape(
+    "`suppress`",
+    {
+        "by": Key(
+            "Field, or several, whose events one alert stands for.", Listed(NAME, or_one=True), required=True
+        ),
+        "for": Key("How long after that alert.", DURATION, required=True),
+    },
+)
 SCORE_BAND = Shape(
     "a score band",
     {
         "when": Key("Where this score counts, unless an earlier band does.", EXPRESSION, required=True),
         "score": Key("Points for the typology.", _whole(0, 100), required=True),
+    },
+)
+STEP = Shape(
+    "a step",
+    {
+        "as": Key("What the step is called.", NAME),
+        "on": Key("Event types; by default those of the rule.", Listed(TEXT, or_one=True)),
+        "when": Key(
+            "Only events for which this is true: a condition on their own fields, and for the last step, "
+            "which is the event itself, on anything.",
+            EXPRESSION,
+        ),
+    },
+)
+UNLESS = Shape(
+    "`unless`",
+    {
+        "on": Key("Event types; by default all.", Listed(TEXT, or_one=True)),
+        "when": Key("Only events for which this condition on their own fields is true.", EXPRESSION),
+    },
+)
+SEQUENCE = Shape(
+    "`sequence`",
+    {
+        "by": Key(
+            "Field whose events belong together, or several.", Listed(NAME, or_one=True), required=True
+        ),
+        "within": Key("How far back the first step may be.", DURATION, required=True),
+        "steps": Key("Two or more, in order; the last one is the event itself.", Listed(STEP), required=True),
+        "unless": Key("An event after the first step that lets the steps begin anew.", UNLESS),
     },
 )
 RULE = Shape(
@@ -325,6 +380,7 @@ RULE = Shape(
         "params": Key("Thresholds by name, with bounds.", Mapped(PARAM)),
         "conditions": Key("Named parts of `when`.", Mapped(EXPRESSION)),
         "when": Key("The condition; only `true` matches.", EXPRESSION),
+        "sequence": Key("In place of `when`: steps in order, and nothing between that forbids it.", SEQUENCE),
         "table": Key(
             "Decision table in place of `when`: rows `{column: cell}` with cells like `atm`, `>= 5`, `-`.",
             Listed(Mapped(CONSTANT)),
@@ -336,6 +392,10 @@ RULE = Shape(
             "Points for the typology: a number, or bands of which the first true one counts.",
             Either((_whole(0, 100), Listed(SCORE_BAND))),
         ),
+        "suppress": Key("How long an alert about a key stands for those that follow.", SUPPRESS),
+        "limits": Key(
+            "From which share of blocks on the rule only alerts, until an operator resets it.", LIMITS
+        ),
         "priority": Key("Order of reasons among equals, high first.", _whole(-1_000_000, 1_000_000)),
         "mode": Key("Whether the rule decides, decides for a share of keys, only counts, or rests.", MODE),
         "effective": Key("When the rule is in force.", EFFECTIVE),
@@ -346,8 +406,7 @@ RULE = Shape(
         "was": Key("Earlier ids of the rule.", Listed(NAME, or_one=True)),
         "tests": Key("Examples that are checked at load.", Listed(TEST)),
     },
-    frozenset({"sequence", "limits", "suppress", "on_missing", "features"}),
-    ("when", "table"),
+    one_of=("when", "sequence", "table"),
 )
 RULE_SET = _document(
     "RuleSet",

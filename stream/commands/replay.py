@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
-import shutil
 import sys
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -34,6 +32,7 @@ from fraudstream.stream.feature_rows import FeatureRows
 from fraudstream.stream.journal import Journal, JournalError, read_journal
 from fraudstream.stream.pipeline import Result
 from fraudstream.stream.progress import Progress
+from fraudstream.stream.recorded import RecordedLog, refuse_partial_counts
 from fraudstream.stream.replay import PartitionReplay, fixed_journal
 from fraudstream.stream.scoring import NO_MODEL
 from fraudstream.stream.shipped import default_rules, named_model, read_rules
@@ -80,10 +79,10 @@ def run(args: argparse.Namespace) -> int:
     if args.journal is not None and (args.rules is not None or args.model is not None):
         raise BadUse("`--rules` and `--model` cannot be given with `--journal`, which names the versions")
     with contextlib.ExitStack() as stack:
-        log = stack.enter_context(_Log.open(args.input, args.format, keep=args.journal is not None))
-        versions: _Journaled | _Fixed
+        log = stack.enter_context(RecordedLog.open(args.input, args.format, keep=args.journal is not None))
+        versions: Journaled | Fixed
         if args.journal is not None:
-            versions = _Journaled(args.journal, args.control)
+            versions = Journaled(args.journal, args.control)
         else:
             fixed = _compile(args.rules or default_rules(), args.model)
             if fixed is None:
@@ -96,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _replay(
-    log: _Log, versions: _Journaled | _Fixed, output: BinaryIO, rows: FeatureRows | None, size: int
+    log: RecordedLog, versions: Journaled | Fixed, output: BinaryIO, rows: FeatureRows | None, size: int
 ) -> None:
     partitions: dict[int, PartitionReplay] = {}
     records = log.records()
@@ -115,7 +114,7 @@ def _replay(
                 for result in replay.run(part):
                     pipeline = replay.pipeline
                     assert pipeline is not None
-                    _guard(partitions, pipeline.bundle)
+                    refuse_partial_counts(len(partitions), pipeline.bundle)
                     for at, row in enumerate(result.rows.tolist()):
                         lines[number, int(result.slice.offset[row])] = result.encoded.record(at)
                     if rows is not None:
@@ -132,20 +131,6 @@ def _replay(
             progress.at(log.position)
 
 
-def _guard(partitions: Mapping[int, PartitionReplay], bundle: Bundle) -> None:
-    """Refuse silent partial counts: features over other keys need all partitions in one process's sight."""
-    if len(partitions) < 2:
-        return
-    partial = bundle.features.non_local(bundle.schema.partition_key)
-    if partial:
-        names = ", ".join(f"`{feature.name}`" for feature in partial[:5])
-        raise Refusal(
-            f"the input has several partitions and {len(partial)} features see only one partition's share: "
-            f"{names}; use rules whose keys all contain `{bundle.schema.partition_key}`, such as "
-            "rules/packs/account_only"
-        )
-
-
 def _by_partition(batch: list[Record]) -> dict[int, list[Record]]:
     parts: dict[int, list[Record]] = {}
     for record in batch:
@@ -153,69 +138,7 @@ def _by_partition(batch: list[Record]) -> dict[int, list[Record]]:
     return parts
 
 
-class _Log:
-    """The input: records in the order of the file, and a partition's once more for rebuilding state."""
-
-    def __init__(self, file: BinaryIO, name: str, kind: str) -> None:
-        self._file = file
-        self._name = name
-        self._kind = kind
-        self.position = 0
-        """Bytes read."""
-        self.bytes = 0
-        """Size of the file, 0 if unknown."""
-
-    @classmethod
-    @contextlib.contextmanager
-    def open(cls, name: str, kind: str, *, keep: bool) -> Iterator[_Log]:
-        """Open the log; ``keep`` makes standard input readable twice."""
-        if name != "-":
-            with Path(name).open("rb") as file:
-                log = cls(file, name, kind)
-                log.bytes = Path(name).stat().st_size
-                yield log
-        elif keep:
-            with tempfile.TemporaryFile() as file:
-                shutil.copyfileobj(sys.stdin.buffer, file)
-                yield cls(file, "standard input", kind)
-        else:
-            yield cls(sys.stdin.buffer, "standard input", kind)
-
-    def records(self) -> Iterator[Record]:
-        """Yield all records."""
-        if self._file.seekable() and self._file is not sys.stdin.buffer:
-            self._file.seek(0)
-        return self._parse(self._counted(self._file))
-
-    def of_partition(self, partition: int, begin: int, end: int) -> Iterator[Record]:
-        """Yield a partition's records in [begin, end); the position of :meth:`records` is kept."""
-        place = self._file.tell()
-        self._file.seek(0)
-        for record in self._parse(iter(self._file.readline, b"")):
-            if record.partition != partition or record.offset < begin:
-                continue
-            if record.offset >= end:
-                break
-            yield record
-        self._file.seek(place)
-
-    def _counted(self, file: BinaryIO) -> Iterator[bytes]:
-        while line := file.readline():
-            self.position += len(line)
-            yield line
-
-    def _parse(self, lines: Iterable[bytes]) -> Iterator[Record]:
-        if self._kind == "raw":
-            for number, line in enumerate(lines):
-                yield Record(0, number, -1, None, line.removesuffix(b"\n"))
-            return
-        try:
-            yield from read_envelopes(lines, self._name)
-        except EnvelopeError as problem:
-            raise CannotCheck(str(problem)) from None
-
-
-class _Fixed:
+class Fixed:
     """One bundle and one model for all offsets and partitions."""
 
     def __init__(self, bundle: Bundle, model: Model | None, tables: Mapping[str, TableVersion]) -> None:
@@ -239,7 +162,7 @@ class _Fixed:
         return self._tables[version]
 
 
-class _Journaled:
+class Journaled:
     """Versions from an exported journal, their content from an exported control topic."""
 
     def __init__(self, journal: Path, control: Path) -> None:
@@ -304,7 +227,7 @@ def _envelopes(path: Path) -> Iterator[Record]:
             raise CannotCheck(str(problem)) from None
 
 
-def _compile(directory: Path, model: str | None) -> _Fixed | None:
+def _compile(directory: Path, model: str | None) -> Fixed | None:
     files = read_rules(directory)
     compiled = compile_sources(files)
     if compiled.bundle is None:
@@ -316,7 +239,7 @@ def _compile(directory: Path, model: str | None) -> _Fixed | None:
         print("\n".join(loaded.problems.values()), file=sys.stderr)
         return None
     tables = {name: version_from(content)[0] for name, content in loaded.contents.items()}
-    return _Fixed(compiled.bundle, chosen, tables)
+    return Fixed(compiled.bundle, chosen, tables)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -21,6 +22,9 @@ from fraudstream.rules.compiler.formatter import FormatError, format_text
 from fraudstream.rules.compiler.jsonschema import document_schema, json_schema
 from fraudstream.rules.compiler.source import Diagnostic, Span, render_all
 from fraudstream.rules.compiler.vocabulary import DOCUMENTS
+from fraudstream.stream.commands import backtest, why
+from fraudstream.stream.commands.bundle_arguments import EXAMPLES as BUNDLE_EXAMPLES
+from fraudstream.stream.commands.bundle_arguments import add_actions
 from fraudstream.stream.commands.findings import FORMATS
 from fraudstream.stream.enrichment.directory import TableFiles
 from fraudstream.stream.errors import BadUse, Exit, NothingToCheck
@@ -29,15 +33,19 @@ from fraudstream.stream.rule_tests import make_history_runner
 from fraudstream.stream.scoring import undeclared_inputs
 from fraudstream.stream.shipped import default_rules, named_model, read_rules
 
-SUMMARY = "check, test and explain a rules directory"
+SUMMARY = "check, test and explain a rules directory, and put it in force"
 
 _EXAMPLES = """examples:
   fraudstream rules lint rules/
   fraudstream rules test rules/ --junit tests.xml
   fraudstream rules fmt rules/ --check
   fraudstream rules explain card.testing.small_auths
-  fraudstream rules diff main/rules rules
-  fraudstream rules schema > fraudstream.schema.json"""
+  fraudstream rules diff main/rules rules --on log.jsonl
+  fraudstream rules backtest rules/ --input log.jsonl --labels labels.jsonl --base main/rules --html a.html
+  fraudstream rules why 0:18231 --input log.jsonl
+  fraudstream rules schema > fraudstream.schema.json
+  fraudstream rules lsp --stdio"""
+_EXAMPLES += BUNDLE_EXAMPLES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,8 +92,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     changes.add_argument("before", type=Path, metavar="A", help="rules directory as it was")
     changes.add_argument("after", type=Path, metavar="B", help="rules directory as it is")
     changes.add_argument("--text", action="store_true", help="the changed lines too")
+    backtest.add_log_arguments(changes, "--on", required=False)
+    changes.add_argument("--labels", type=Path, metavar="F", help="with --on: labels of the log")
+    backtest.add_arguments(action("backtest", backtest.run, backtest.HELP))
+    why.add_arguments(action("why", why.run, why.SUMMARY))
     schema = action("schema", _schema, "print the JSON Schema of the files, for editors")
     schema.add_argument("--kind", choices=sorted(DOCUMENTS), help="of one kind of file only")
+    lsp = action("lsp", _lsp, "answer an editor: errors, completion, hover, go to definition")
+    lsp.add_argument("--stdio", action="store_true", help="over standard input and output (the only way)")
+    add_actions(action)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -306,12 +321,20 @@ def _diff(args: argparse.Namespace) -> int:
         return Exit.FINDINGS
     lines = semantic(before.compiled, after.compiled)
     print("\n".join(lines or ["nothing changed in what the rules mean"]))
-    return Exit.OK
+    return Exit.OK if args.input is None else backtest.behaviour(args)
 
 
 def _schema(args: argparse.Namespace) -> int:
     schema = json_schema() if args.kind is None else document_schema(args.kind)
     print(json.dumps(schema, indent=2))
+    return Exit.OK
+
+
+def _lsp(_: argparse.Namespace) -> int:
+    # Imported here: the protocol's types take as long to load as all the rest.
+    from fraudstream.rules.lsp.server import create_server  # noqa: PLC0415
+
+    create_server(version("fraudstream")).start_io()
     return Exit.OK
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
-import sys
 
+from fraudstream.stream import messages
 from fraudstream.stream.app import create_app
-from fraudstream.stream.errors import Exit
-from fraudstream.stream.repeats import LIBRARIES, Repeats
+from fraudstream.stream.errors import Exit, FraudstreamError
+from fraudstream.stream.logs import set_up, tell
 from fraudstream.stream.settings import Settings, load_settings
 from fraudstream.stream.worker import Worker
 
@@ -44,17 +43,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run until SIGTERM or Ctrl-C."""
     settings = load_settings()
-    logging.basicConfig(
-        level=settings.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
-    for handler in logging.root.handlers:
-        handler.addFilter(Repeats())
-    for name in LIBRARIES:
-        logging.getLogger(name).setLevel(max(logging.WARNING, logging.root.level))
+    set_up(settings.log_level, settings.log_format)
     options = {name: getattr(args, name) for name in ("shadow", "accept_short_history", "backfill")}
-    asyncio.run(serve(settings, **options))
+    try:
+        asyncio.run(serve(settings, **options))
+    except FraudstreamError as error:
+        if settings.log_format != "json":
+            raise
+        # A log of JSON has no other line at its end.
+        tell(messages.ENDS, exit_code=int(error.exit_code), problem=str(error))
+        return error.exit_code
     return Exit.OK
 
 

@@ -6,6 +6,7 @@ key that comes twice refuses the file, and what was loaded before stays.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,12 @@ from fraudstream.stream.enrichment.content import NO_TIME, ROWS_MAX, Column, Con
 from fraudstream.stream.enrichment.rows import Row, RowReader, content_of_rows, parse_object, time_of_row
 from fraudstream.stream.enrichment.values import (
     CATEGORY_BYTES_MAX,
+    BadValue,
     geo_words,
     key_of,
     reader_of,
     text_of,
+    told,
     typed_words,
     words_at_once,
 )
@@ -99,9 +102,9 @@ def read_file(table: ReferenceTable, directory: Path, decimals: int) -> Content:
     except MemoryError:
         raise FileRefused(f"{name}: there is not enough memory to read it") from None
     except pa.ArrowException as problem:
-        raise FileRefused(f"{name}: {str(problem).splitlines()[0]:.300}") from None
+        raise FileRefused(f"{name}: {_without_row(problem)}") from None
     except Exception as problem:
-        raise FileRefused(f"{name}: cannot be read: {problem!r:.300}") from problem
+        raise FileRefused(f"{name}: cannot be read: {type(problem).__name__}") from problem
     if any(getattr(before, name) != getattr(after, name) for name in ("st_mtime_ns", "st_size", "st_ino")):
         raise FileRefused(f"{name}: it was written while it was read; write another file and rename it")
     return content if table.as_of else replace(content, as_of_ms=before.st_mtime_ns // 1_000_000)
@@ -119,7 +122,7 @@ def _wanted(table: ReferenceTable, there: list[str], problems: _Problems) -> lis
     for name in names:
         if there.count(name) != 1:
             what = "is there twice" if there.count(name) else "is not there"
-            hint = suggest(name, there) or f"it has {', '.join(f'`{item}`' for item in there[:12])}"
+            hint = suggest(name, there) or f"it has {len(there)} others"
             problems.add(f"the column `{name}` {what}; {hint}")
     problems.check()
     return names
@@ -253,7 +256,7 @@ def _keys(table: ReferenceTable, texts: Any, problems: _Problems) -> Texts:
             try:
                 key_of(text, table.key_type)
             except ValueError as problem:
-                problems.add(f"the key was {problem}")
+                problems.add(f"the key was {told(problem, personal=True)}")
     if pc.count_distinct(texts).as_py() < len(texts) - texts.null_count:
         counts = pc.value_counts(pc.drop_null(texts))
         twice = pc.filter(counts.field("values"), pc.greater(counts.field("counts"), 1))
@@ -296,9 +299,9 @@ def _check_texts(column: ReferenceColumn, texts: Any, problems: _Problems) -> No
         bad = pc.greater(pc.binary_length(texts), CATEGORY_BYTES_MAX)
         expected = f"at most {CATEGORY_BYTES_MAX} bytes"
     for row in _first(bad):
-        problems.add(
-            f"row {row + 1}: column `{column.name}` was `{texts[row].as_py():.40}`, expected {expected}"
-        )
+        problem = BadValue(texts[row].as_py(), expected)
+        shown = told(problem, personal=column.personal is not None)
+        problems.add(f"row {row + 1}: column `{column.name}` was {shown}")
 
 
 def _one_by_one(
@@ -314,7 +317,8 @@ def _one_by_one(
             word = reader(text)
         except ValueError as problem:
             row = pc.index(encoded.indices, pa.scalar(code, encoded.indices.type)).as_py()
-            problems.add(f"row {row + 1}: column `{column.name}` was {problem}")
+            shown = told(problem, personal=column.personal is not None)
+            problems.add(f"row {row + 1}: column `{column.name}` was {shown}")
             word = None
         words.append(word if isinstance(word, int) else 0)
         there.append(word is not None)
@@ -329,11 +333,19 @@ def _geo(column: ReferenceColumn, latitude: Any, longitude: Any, problems: _Prob
         try:
             words = geo_words(lat, lon)
         except ValueError as problem:
-            problems.add(f"row {row + 1}: column `{column.name}` was {problem}")
+            shown = told(problem, personal=column.personal is not None)
+            problems.add(f"row {row + 1}: column `{column.name}` was {shown}")
             continue
         if words is not None:
             pairs[row], present[row] = words, 1
     return Column(column.name, column.type, column.values, present, pairs)
+
+
+def _without_row(problem: BaseException) -> str:
+    """Return the first line of Arrow's message without the row that it quotes."""
+    return re.sub(
+        r"(Expected \d+ columns, got \d+).*|(invalid value).*", r"\1\2", str(problem).splitlines()[0]
+    )[:300]
 
 
 def _matches(texts: Any, pattern: str) -> bool:

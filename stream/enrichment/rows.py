@@ -10,7 +10,17 @@ import numpy as np
 
 from fraudstream.rules.bundle import ReferenceColumn, ReferenceTable, Type
 from fraudstream.stream.enrichment.content import Column, Content, Texts, narrow
-from fraudstream.stream.enrichment.values import Reader, Word, geo_words, key_of, reader_of, text_of, time_of
+from fraudstream.stream.enrichment.values import (
+    BadValue,
+    Reader,
+    Word,
+    geo_words,
+    key_of,
+    reader_of,
+    text_of,
+    time_of,
+    told,
+)
 
 VALUE_BYTES_MAX = 65_536
 _Geo = tuple[int, int] | None
@@ -42,7 +52,10 @@ class RowReader:
         """
         if not text:
             raise ValueError(f"no key `{self._table.key_origin}`")
-        return key_of(text, self._table.key_type)
+        try:
+            return key_of(text, self._table.key_type)
+        except BadValue as problem:
+            raise ValueError(f"the key was {told(problem, personal=True)}") from None
 
     def values(self, members: Mapping[str, object]) -> tuple[Word | _Geo, ...]:
         """Return a row's values from the members of its object.
@@ -59,7 +72,8 @@ class RowReader:
                 else:
                     out.append(None if texts[0] is None else reader(texts[0]))
             except ValueError as problem:
-                raise ValueError(f"column `{column.name}` was {problem}") from None
+                shown = told(problem, personal=column.personal is not None)
+                raise ValueError(f"column `{column.name}` was {shown}") from None
         return tuple(out)
 
 

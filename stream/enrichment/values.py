@@ -60,12 +60,12 @@ def key_of(text: str, kind: Type) -> bytes:
     """
     if kind is Type.COUNTRY:
         if _COUNTRY.fullmatch(text) is None:
-            raise ValueError(_expected(text, "a country of two capital letters"))
+            raise BadValue(text, "a country of two capital letters")
     elif kind is Type.ID:
         if _ID.fullmatch(text) is None:
-            raise ValueError(_expected(text, 'an id of 1 to 128 characters without spaces, `"` and `\\`'))
+            raise BadValue(text, 'an id of 1 to 128 characters without spaces, `"` and `\\`')
     elif not 0 < len(text) <= KEY_CHARS_MAX:
-        raise ValueError(_expected(text, "1 to 128 characters"))
+        raise BadValue(text, "1 to 128 characters")
     return text.encode()
 
 
@@ -93,7 +93,7 @@ def geo_words(latitude: str | None, longitude: str | None) -> tuple[int, int] | 
         return None
     lat, lon = _float(latitude), _float(longitude)
     if lat is None or lon is None or abs(lat) > 90 or abs(lon) > 180:
-        raise ValueError(f"`{latitude:.20}, {longitude:.20}` is no point of the globe")
+        raise BadValue(f"{latitude:.20}, {longitude:.20}", "a point of the globe")
     return float_word(lat), float_word(lon)
 
 
@@ -166,15 +166,28 @@ def _money_at_once(texts: Any, decimals: int) -> NDArray[np.int64] | None:
     return minor if int(np.abs(minor).max(initial=0)) <= MAX_MINOR else None
 
 
-def _expected(text: str, what: str) -> str:
-    return f"`{text:.40}`, expected {what}"
+class BadValue(ValueError):  # noqa: N818 - named for what it is
+    """A value that does not fit; its message quotes it, :meth:`told` only if it may be shown."""
+
+    def __init__(self, text: str, expected: str) -> None:
+        super().__init__(f"`{text:.40}`, expected {expected}")
+        self._expected = expected
+
+    def told(self, *, personal: bool) -> str:
+        """Return the message; a personal value is not in it."""
+        return f"not shown (personal), expected {self._expected}" if personal else str(self)
+
+
+def told(problem: ValueError, *, personal: bool) -> str:
+    """Return what may be said of a bad value."""
+    return problem.told(personal=personal) if isinstance(problem, BadValue) else str(problem)
 
 
 def _enum(text: str, codes: dict[str, int]) -> int:
     code = codes.get(text)
     if code is None:
         known = ", ".join(f"`{item}`" for item in list(codes)[:8])
-        raise ValueError(_expected(text, f"one of {known}"))
+        raise BadValue(text, f"one of {known}")
     return code
 
 
@@ -183,12 +196,12 @@ def _money(text: str, decimals: int) -> int:
         return to_minor(parse_amount(text, signed=True), decimals)
     except Unreadable as problem:
         expected = f"an amount of the base currency with at most {decimals} decimals"
-        raise ValueError(_expected(text, expected) + f" ({problem.code})") from None
+        raise BadValue(text, f"{expected} ({problem.code})") from None
 
 
 def _float(text: str) -> float | None:
     if _NUMBER.fullmatch(text) is None:
-        raise ValueError(_expected(text, "a decimal number"))
+        raise BadValue(text, "a decimal number")
     number = float(text) + 0.0
     return number if isfinite(number) else None
 
@@ -200,19 +213,19 @@ def _number(text: str) -> Word:
 
 def _integer(text: str) -> int:
     if _WHOLE.fullmatch(text) is None or not -_INT64 <= int(text) < _INT64:
-        raise ValueError(_expected(text, "a whole number"))
+        raise BadValue(text, "a whole number")
     return int(text)
 
 
 def _bool(text: str) -> int:
     if text not in ("true", "false"):
-        raise ValueError(_expected(text, "`true` or `false`"))
+        raise BadValue(text, "`true` or `false`")
     return int(text == "true")
 
 
 def _country(text: str) -> int:
     if _COUNTRY.fullmatch(text) is None:
-        raise ValueError(_expected(text, "a country of two capital letters"))
+        raise BadValue(text, "a country of two capital letters")
     return ord(text[0]) << 8 | ord(text[1])
 
 
@@ -225,14 +238,14 @@ def time_of(text: str) -> int:
     try:
         return parse_time_ms(text) if _WHOLE.fullmatch(text) else parse_time(text)
     except Unreadable as problem:
-        raise ValueError(_expected(text, f"a time with offset, 2000 to 2099 ({problem.code})")) from None
+        raise BadValue(text, f"a time with offset, 2000 to 2099 ({problem.code})") from None
 
 
 def _date(text: str) -> int:
     try:
         return parse_date(text)
     except Unreadable as problem:
-        raise ValueError(_expected(text, f"a date, 1900 to 2100 ({problem.code})")) from None
+        raise BadValue(text, f"a date, 1900 to 2100 ({problem.code})") from None
 
 
 def _id(text: str) -> bytes:
@@ -242,7 +255,7 @@ def _id(text: str) -> bytes:
 def _category(text: str) -> bytes:
     data = text.encode()
     if len(data) > CATEGORY_BYTES_MAX:
-        raise ValueError(_expected(text, f"at most {CATEGORY_BYTES_MAX} bytes"))
+        raise BadValue(text, f"at most {CATEGORY_BYTES_MAX} bytes")
     return data
 
 

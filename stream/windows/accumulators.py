@@ -79,6 +79,8 @@ class Accumulator:
         """Words of its part of a prefix row."""
         if self.kind_class == at.CLASS_AVERAGE:
             return at.R_AVERAGE
+        if self.kind_class == at.CLASS_SEQUENCE:
+            return 0
         if self.kind_class != at.CLASS_BANK:
             return 1
         return at.BANK_VECTORS[self.mode] * self.width
@@ -152,6 +154,18 @@ class Kind:
             return -1
         return self.needs.setdefault(wanted, len(self.needs))
 
+    def flag(self, where: int) -> int:
+        """Return the flag number of the events for which a filter is true."""
+        return self.needs.setdefault((where, ()), len(self.needs))
+
+    def counted(self, need: int) -> Accumulator:
+        """Return an accumulator of events that counts a flag."""
+        for acc in self.accumulators:
+            if acc.kind_class == at.CLASS_EVENTS and acc.lanes == [need]:
+                return acc
+        self.accumulators.append(Accumulator(at.CLASS_EVENTS, None, lanes=[need]))
+        return self.accumulators[-1]
+
     def column(self, wanted: Column) -> int:
         """Return the number of a value column."""
         return self.columns.setdefault(wanted, len(self.columns))
@@ -192,17 +206,40 @@ def _nests(inner: Window, outer: Window) -> bool:
 def _kind(key: tuple[str, ...], features: list[Feature], schema: Schema) -> Kind:
     kind = Kind(key)
     for item in features:
+        if item.agg is Agg.SEQUENCE:
+            for where in filters_of(item):
+                kind.flag(where)
+            continue
         kind.need(item, schema)
         for column in _columns(item, schema):
             kind.column(column)
-    for item in sorted(features, key=lambda item: item.agg is Agg.COUNT):
+    plain = [item for item in features if item.agg is not Agg.SEQUENCE]
+    for item in sorted(plain, key=lambda item: item.agg is Agg.COUNT):
         # Counts come last: they take the lanes that banks with values have left.
         need = kind.need(item, schema)
         acc = _bank(kind, item, need, schema) if _in_bank(item) else _single(kind, item, need, schema)
         acc.add(item, need)
         for payload in _payloads(item, schema):
             acc.payloads.setdefault(kind.column(payload), len(acc.payloads))
+    _add_sequences(kind, [item for item in features if item.agg is Agg.SEQUENCE])
     return kind
+
+
+def filters_of(item: Feature) -> tuple[int, ...]:
+    """Return the filters of a sequence: its steps in order, then what begins it anew."""
+    return (*item.steps, *(() if item.unless is None else (item.unless,)))
+
+
+def _add_sequences(kind: Kind, features: list[Feature]) -> None:
+    """Give sequences one accumulator, behind those that count the flags which they look for."""
+    if not features:
+        return
+    found = Accumulator(at.CLASS_SEQUENCE, None)
+    for item in features:
+        for where in filters_of(item):
+            kind.counted(kind.flag(where))
+        found.spans.setdefault(window_of(item), []).append((item, 0))
+    kind.accumulators.append(found)
 
 
 def _in_bank(item: Feature) -> bool:

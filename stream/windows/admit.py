@@ -12,12 +12,11 @@ from fraudstream.rules.bundle import Schema, TimeSettings
 from fraudstream.stream.windows import kernel_admit as kernel
 from fraudstream.stream.windows import layout as at
 from fraudstream.stream.windows.memory import Memory
+from fraudstream.stream.windows.table import Table
 from fraudstream.stream.wire.types import Batch
 
 RESERVED_WORDS = 1 << 32
 """32 GiB of address space: ring 16 GiB (268 million entries), two index areas of 4 GiB, rest spare."""
-RING_MIN = 1 << 10
-INDEX_MIN = 1 << 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +43,13 @@ class DedupStore:
         self._time_column = schema.field(schema.event_time).column
         self._memory = Memory(RESERVED_WORDS)
         self._d = d = self._memory.words
-        self._ring_words = len(d) // 2
-        self._area_words = len(d) // 8
-        first_area = kernel.DEDUP_CONTROL + self._ring_words
-        self._areas = (first_area, first_area + self._area_words)
-        self._area = 0
-        d[kernel.D_RING] = kernel.DEDUP_CONTROL
-        d[kernel.D_RING_MASK] = RING_MIN - 1
-        d[kernel.D_INDEX] = self._areas[0]
-        d[kernel.D_INDEX_MASK] = INDEX_MIN - 1
+        self._pieces = len(d) // 2 // kernel.PIECE
+        d[kernel.D_PIECES], d[kernel.D_PIECES_MASK] = kernel.DEDUP_CONTROL, self._pieces - 1
+        d[kernel.D_FREE] = kernel.DEDUP_CONTROL + self._pieces
+        d[kernel.D_NEW] = kernel.PIECE
+        area_words, first = len(d) // 8, kernel.PIECE * (self._pieces + 1)
+        areas = (first, first + area_words)
+        self._index = Table(self._memory, kernel.D_INDEX, areas, area_words)
         d[kernel.D_WATERMARK] = d[kernel.D_FIRST] = at.NEVER
         d[kernel.D_LATENESS] = time.allowed_lateness_ms
         d[kernel.D_SKEW] = time.max_skew_ms
@@ -82,8 +79,14 @@ class DedupStore:
     @property
     def allocated_bytes(self) -> int:
         """Bytes of ring and index."""
-        ring, slots = self._d[kernel.D_RING_MASK] + 1, self._d[kernel.D_INDEX_MASK] + 1
-        return int(ring * kernel.ENTRY + slots) * 8
+        d = self._d
+        used = int(d[kernel.D_NEW]) // kernel.PIECE - 1 - int(d[kernel.D_COLD])
+        return (used * kernel.PIECE + self._index.words) * 8
+
+    @property
+    def moving(self) -> bool:
+        """Whether the index moves to an area of another size."""
+        return self._index.moving
 
     def admit(self, batch: Batch, start_from: int) -> Admission:
         """Classify the rows of a batch; records below ``start_from`` leave no entry."""
@@ -110,9 +113,12 @@ class DedupStore:
             admission.entry,
             admission.duplicate_of,
         )
-        if not kernel.admit(*arguments):
+        answer = kernel.admit(*arguments)
+        if answer == kernel.FULL:
             self.make_room(n)
-            kernel.admit(*arguments)
+            answer = kernel.admit(*arguments)
+        if answer == kernel.TIDY:
+            self._tidy()
         return admission
 
     def decided(self, admission: Admission, decision: NDArray[np.uint8], score: NDArray[np.int32]) -> None:
@@ -139,31 +145,34 @@ class DedupStore:
 
     def restore(self, entries: NDArray[np.int64]) -> None:
         """Append what ``export`` gave, in parts if that is easier: [k, 7]."""
-        self.make_room(len(entries))
+        self.make_room(len(entries), at_once=True)
         kernel.restore_entries(self._d, entries)
 
-    def make_room(self, more: int) -> None:
+    def make_room(self, more: int, *, at_once: bool = False) -> None:
         """Let ring and index hold ``more`` entries beyond those they have.
+
+        Args:
+            more: how many.
+            at_once: they come without :meth:`admit`, by which the index moves otherwise.
 
         Raises:
             MemoryError: more than the reserved range holds.
         """
-        d = self._d
         wanted = self.entries + more
-        ring, slots = int(d[kernel.D_RING_MASK]) + 1, int(d[kernel.D_INDEX_MASK]) + 1
-        while ring < wanted:
-            ring *= 2
-        while slots < 2 * wanted:
-            slots *= 2
-        if ring * kernel.ENTRY > self._ring_words or slots > self._area_words:
+        fits = wanted <= (self._pieces - 1) * kernel.PIECE_ENTRIES
+        if not fits or not self._index.make_room(wanted, at_once=at_once):
             raise MemoryError(f"{wanted} remembered transactions do not fit: lower `dedup` or add partitions")
-        if ring - 1 > d[kernel.D_RING_MASK]:
-            kernel.grow_ring(d, ring - 1)
-        if slots - 1 > d[kernel.D_INDEX_MASK]:
-            old, old_slots = self._areas[self._area], int(d[kernel.D_INDEX_MASK]) + 1
-            self._area ^= 1
-            kernel.rebuild_index(d, self._areas[self._area], slots - 1)
-            self._memory.release(old, old_slots)
+        self._d[kernel.D_TIDY] = self._index.moving
+
+    def _tidy(self) -> None:
+        """Give memory back, a few MiB at a time, and let a sparse index move."""
+        d = self._d
+        self._index.tidy(self.entries)
+        if kernel.has_spare(d):
+            cold = int(d[kernel.D_COLD])
+            self._memory.release(int(d[d[kernel.D_FREE] + cold]), kernel.PIECE)
+            d[kernel.D_COLD] = cold + 1
+        d[kernel.D_TIDY] = self._index.moving
 
 
 def owned(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:

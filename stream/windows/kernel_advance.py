@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 
 from fraudstream.stream.windows import layout as at
+from fraudstream.stream.windows.kernel_arena import is_hollow
 from fraudstream.stream.windows.kernel_bits import (
     float_of,
     hash_words,
@@ -14,20 +15,29 @@ from fraudstream.stream.windows.kernel_bits import (
     pointer_from,
     prefetch,
 )
+from fraudstream.stream.windows.kernel_evacuate import evacuate
 from fraudstream.stream.windows.kernel_evaluate import evaluate
 from fraudstream.stream.windows.kernel_insert import insert
 from fraudstream.stream.windows.kernel_keys import add_key, find_key, guess_header, remove_key
 from fraudstream.stream.windows.kernel_panes import free_panes, settle
 from fraudstream.stream.windows.kernel_segments import free_segment
 from fraudstream.stream.windows.kernel_snapshot import call_in, save_key
+from fraudstream.stream.windows.kernel_table import home_of, is_sparse, move_some, slots_of
 
 _LOW8 = np.int64(0xFF)
 _LOW32 = np.int64(0xFFFFFFFF)
 _ABSENT = np.int64(-2)
 _AHEAD, _AHEAD_HEADER, _AHEAD_EVENTS = 24, 16, 8
 SWEEP_PER_ROW = 2  # keys looked at for eviction per row and kind
-DONE, GROW, EXHAUSTED = 0, 1, 2
+MOVES_PER_KEY = 8
+"""Slots of a growing index that are moved per row and kind: done long before it is full again."""
+EVACUATED_PER_KEY, EVACUATED_MIN = 24, 4096
+"""What an evacuation costs per row and kind, and at least for each slice (see ``kernel_evacuate``)."""
+DONE, GROW, EXHAUSTED, TIDY = 0, 1, 2, 3
 _SKIPPED = np.uint16(1 | 4)  # Flag.DUPLICATE, Flag.LATE
+HELD = 1 << 15
+"""Beside the flags of a row: its features are wanted, it does not enter (simulations)."""
+_HELD = np.uint16(HELD)
 
 
 @njit(cache=True, nogil=True)
@@ -105,11 +115,13 @@ def event_words(m, p, q, row, rows, time, value, state, filters):  # type: ignor
 @njit(cache=True, nogil=True)
 def forget_key(m, p, header):  # type: ignore[no-untyped-def]
     """Remove a key and everything it holds."""
-    free_panes(m, header)
+    kind = m[header + at.H_META] >> 8
+    q = at.P_RECORDS + kind * at.KIND
+    free_panes(m, p, q, header)
     if m[header + at.H_BASE] >= 0:
         call_in(m, p, m[header + at.H_BASE], 0)
         m[at.C_EVENTS] -= (m[header + at.H_SPAN] & _LOW32) - (m[header + at.H_SPAN] >> 32)
-        free_segment(m, m[header + at.H_META] >> 8, m[header + at.H_META] & _LOW8, m[header + at.H_BASE])
+        free_segment(m, p, q, kind, m[header + at.H_META] & _LOW8, m[header + at.H_BASE])
     remove_key(m, header)
 
 
@@ -168,7 +180,8 @@ def advance(  # type: ignore[no-untyped-def]
     ``clamped_times``, ``watermarks_before`` (before each row), ``row_flags``: what admission said, [n].
     ``matrix``, ``presence`` [n, F], ``marks`` (approximate, uint8 [n]): outputs.
     ``first``, ``last``: the rows [first, last) are to be done. ``watermark``: after them.
-    Returns DONE, GROW (nothing was done: the index needs room first) or EXHAUSTED.
+    Returns DONE, TIDY (done, and the store has to tidy), GROW (nothing was done: the index needs room first)
+    or EXHAUSTED.
     """
     m, p, value, state, filters = (
         pointer(memory),
@@ -180,8 +193,10 @@ def advance(  # type: ignore[no-untyped-def]
     times, watermarks, flags = pointer(clamped_times), pointer(watermarks_before), pointer(row_flags)
     out_value, out_state, approximate = pointer(matrix), pointer(presence), pointer(marks)
     rows, width = len(clamped_times), matrix.shape[1]
-    if 2 * (m[at.C_KEYS] + (last - first) * p[at.P_KINDS]) > m[at.C_INDEX_MASK] + 1:
+    work = (last - first) * p[at.P_KINDS]
+    if 2 * (m[at.C_KEYS] + work) > slots_of(m, at.C_INDEX):
         return GROW
+    move_some(m, at.C_INDEX, MOVES_PER_KEY * work)
     # Per row: key (two words) and where its header seems to be, -1 unknown, ABSENT nothing to do.
     low = pointer(keys)
     high, guess = pointer_from(low, rows), pointer_from(low, 2 * rows)
@@ -198,7 +213,7 @@ def advance(  # type: ignore[no-untyped-def]
         for ahead in range(first - _AHEAD, last):
             row = ahead + _AHEAD
             if row < last and guess[row] != _ABSENT:
-                prefetch(m, m[at.C_INDEX] + (mix31(low[row], high[row], kind) & m[at.C_INDEX_MASK]))
+                prefetch(m, home_of(m, at.C_INDEX, mix31(low[row], high[row], kind)))
             row = ahead + _AHEAD_HEADER
             if first <= row < last and guess[row] != _ABSENT:
                 guess[row] = guess_header(m, kind, low[row], high[row])
@@ -241,9 +256,14 @@ def advance(  # type: ignore[no-untyped-def]
             )
             if clamped or reaches:
                 approximate[row] = 1
+            if flags[row] & _HELD:
+                continue
             if header < 0:
                 header = add_key(m, kind, low[row], high[row])
             if header < 0 or not insert(m, p, q, header, watermarks[row], event):
                 return EXHAUSTED
-    sweep(m, p, watermark, SWEEP_PER_ROW * (last - first) * p[at.P_KINDS])
-    return DONE
+    sweep(m, p, watermark, SWEEP_PER_ROW * work)
+    if 0 < m[at.C_OLD_END] and m[at.C_MOVED] != at.FOREVER:
+        if not evacuate(m, p, watermark, max(EVACUATED_PER_KEY * work, EVACUATED_MIN)):
+            return EXHAUSTED
+    return TIDY if m[at.C_TIDY] != 0 or is_hollow(m) or is_sparse(m, at.C_INDEX, m[at.C_KEYS]) else DONE

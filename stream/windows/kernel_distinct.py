@@ -7,7 +7,7 @@ from numba import njit
 
 from fraudstream.stream.windows import layout as at
 from fraudstream.stream.windows.kernel_panes import end_of, pane_at, pane_capacity, prefix_of, seen_in_panes
-from fraudstream.stream.windows.kernel_summary import count_range, enters, find_value, list_place
+from fraudstream.stream.windows.kernel_summary import count_range, enters, find_value, list_at, list_place
 
 
 @njit(cache=True, nogil=True)
@@ -16,8 +16,8 @@ def values(  # type: ignore[no-untyped-def]
 ):
     """Write the features of one accumulator; ``head``, ``pane_head``: end of what the event sees.
 
-    Where no kept event is later than this one, a large segment's list of the most recently seen values
-    answers; otherwise the events are read, newest first, until there are as many as anybody asks for.
+    A large segment's list of the most recently seen values answers, as it was before the first event that is
+    later than this one; the events of a small one are read, newest first.
     """
     spans, span_count = p[a + at.A_SPANS], p[a + at.A_SPAN_COUNT]
     column = base + p[q + at.K_FROZEN_WORDS]
@@ -28,13 +28,15 @@ def values(  # type: ignore[no-untyped-def]
     inside = enters(m, p, a, event)
     current = m[event + p[a + at.A_COLUMN]]
     oldest = m[borders + p[spans + (span_count - 1) * at.SPAN]]
-    listed = capacity >= p[at.P_LARGE] and head == hi and head > oldest
+    listed = capacity >= p[at.P_LARGE] and head > oldest
     counts = p[a + at.A_MODE] == at.COUNTED
     # The different values so far: of the list from ``right`` on, or ``length`` of them at ``known``.
     known, length, stride, has_current = m[at.C_SCRATCH] + p[at.P_SCRATCH_SEEN], np.int64(0), 1, False
     place, listed_length, right, current_place = np.int64(0), np.int64(0), np.int64(0), np.int64(-1)
     if listed:
-        place, _ = list_place(p, q, base, capacity, p[a + at.A_LIST])
+        place, longest = list_place(p, q, base, capacity, p[a + at.A_LIST])
+        if head < hi:
+            place = list_before(m, p, q, a, base, capacity, place + 1 + 2 * longest, oldest, head)
         listed_length = m[place]
         right = listed_length
         current_place = find_value(m, place, current) if inside == 1 else np.int64(-1)
@@ -80,7 +82,10 @@ def values(  # type: ignore[no-untyped-def]
                 old_right = m[folded]
             while old_right > 0 and in_window(m, p, q, folded, old_right - 1, bound, watermark):
                 old_right -= 1
-                item = m[folded + 2 + 2 * old_right]
+            # Counted anew for each window: a value of a pane may be among the kept events of the wider one.
+            old = np.int64(0)
+            for i in range(old_right, m[folded]):
+                item = m[folded + 2 + 2 * i]
                 if not is_among(m, known, length, stride, item):
                     old += 1
                     if item == current:
@@ -91,6 +96,21 @@ def values(  # type: ignore[no-untyped-def]
                 more = np.int64(0) if has_current else add
                 value[p[f + at.F_OUT]] = min(length + old + more, p[f + at.F_MAX])
                 state[p[f + at.F_OUT]] = 1
+
+
+@njit(cache=True, nogil=True)
+def list_before(m, p, q, a, base, capacity, marks, oldest, head):  # type: ignore[no-untyped-def]
+    """Return where the value list is made as it was before event ``head``: from its last mark up to there.
+
+    Events before ``oldest`` are in no window.
+    """
+    size, number = 2 + 2 * min(p[q + at.K_LIST_MAX], capacity), m[marks]
+    while number > 0 and m[marks + 1 + (number - 1) * size] > head:
+        number -= 1
+    begin = max(m[marks + 1 + (number - 1) * size], oldest) if number > 0 else oldest
+    target = m[at.C_SCRATCH] + p[at.P_SCRATCH_SEEN]
+    list_at(m, p, q, a, base, capacity, marks, number, begin, head, target)
+    return target
 
 
 @njit(cache=True, nogil=True)

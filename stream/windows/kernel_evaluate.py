@@ -16,6 +16,7 @@ from fraudstream.stream.windows.kernel_distinct import values
 from fraudstream.stream.windows.kernel_panes import end_of, pane_at, place_of
 from fraudstream.stream.windows.kernel_positions import events
 from fraudstream.stream.windows.kernel_segments import first_after
+from fraudstream.stream.windows.kernel_sequence import sequences
 from fraudstream.stream.windows.kernel_summary import extend_summary
 
 _LOW32 = np.int64(0xFFFFFFFF)
@@ -35,7 +36,8 @@ def evaluate(m, p, q, kind, header, watermark, event, value, state):  # type: ig
     time = m[event] >> at.TIME_SHIFT
     count = p[q + at.K_WINDOW_COUNT]
     borders = m[at.C_SCRATCH] + p[at.P_SCRATCH_BORDERS]
-    base, capacity, lo, head, hi, panes = (
+    base, column, capacity, lo, head, hi, panes = (
+        np.int64(0),
         np.int64(0),
         np.int64(0),
         np.int64(0),
@@ -73,10 +75,12 @@ def evaluate(m, p, q, kind, header, watermark, event, value, state):  # type: ig
         reaches, pane_head = pane_borders(m, p, q, panes, time, watermark, earliest, borders)
     evicted = m[at.CONTROL + kind * at.KIND_STATE + at.EVICTED]
     if evicted != at.NEVER and (earliest < evicted or p[q + at.K_WINDOWLESS] == 1):
-        # Unless it has older events, this key may be one that went.
-        older = panes != 0 or (
-            lo < hi and m[base + p[q + at.K_FROZEN_WORDS] + lo] >> at.TIME_SHIFT <= evicted
-        )
+        # Unless it has older events, this key may be one that went. Those that nobody can see do not count,
+        # whether they have left or not.
+        older = panes != 0
+        if lo < hi:
+            first = first_after(m, column, lo, hi, watermark - p[q + at.K_RETAIN])
+            older = older or (first < hi and m[column + first] >> at.TIME_SHIFT <= evicted)
         reaches = reaches or not older
     for number in range(p[q + at.K_ACC_COUNT]):
         a = p[q + at.K_ACCS] + number * at.ACC
@@ -86,7 +90,22 @@ def evaluate(m, p, q, kind, header, watermark, event, value, state):  # type: ig
         if kind_class == at.CLASS_BANK:
             bank(m, p, q, a, base, capacity, head, panes, pane_head, borders, event, value, state)
         elif kind_class == at.CLASS_EVENTS:
-            events(m, p, q, a, base, capacity, head, panes, pane_head, borders, event, value, state)
+            events(
+                m,
+                p,
+                q,
+                a,
+                base,
+                capacity,
+                head,
+                panes,
+                pane_head,
+                watermark,
+                borders,
+                event,
+                value,
+                state,
+            )
         elif kind_class == at.CLASS_VALUES:
             values(
                 m,
@@ -105,6 +124,8 @@ def evaluate(m, p, q, kind, header, watermark, event, value, state):  # type: ig
                 value,
                 state,
             )
+        elif kind_class == at.CLASS_SEQUENCE:
+            sequences(m, p, q, a, base, capacity, head, borders, event, value, state)
         else:
             averages(m, p, q, a, base, capacity, lo, head, event, value, state)
     return reaches

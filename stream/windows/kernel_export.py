@@ -230,7 +230,7 @@ def summarise(m, p, q, header):  # type: ignore[no-untyped-def]
         start_averages(m, p, q, base, capacity)
         if p[q + at.K_LISTS] > 0:
             for i in range(kept):
-                extend_list(m, p, q, base, capacity, i)
+                extend_list(m, p, q, base, capacity, i, 0, i + 1)
 
 
 @njit(cache=True, nogil=True)

@@ -69,7 +69,7 @@ def insert(m, p, q, header, watermark, event):  # type: ignore[no-untyped-def]
     m[header + at.H_LAST] = max(m[header + at.H_LAST], time)
     m[at.C_EVENTS] += 1
     if capacity >= p[at.P_LARGE] and p[q + at.K_LISTS] > 0:
-        extend_list(m, p, q, base, capacity, place)
+        extend_list(m, p, q, base, capacity, place, lo, hi)
     kept = hi - lo
     if kept >= p[at.P_FOLD] and kept & (p[at.P_FOLD] - 1) == 0 and saves(m, p, q, header, watermark):
         if not fold_old(m, p, q, header, watermark):

@@ -1,4 +1,4 @@
-"""Key index: which header belongs to a key. Open addressing, removal by backward shift."""
+"""Key index: which header belongs to a key."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import numpy as np
 from numba import njit
 
 from fraudstream.stream.windows import layout as at
-from fraudstream.stream.windows.kernel_bits import mix31, pointer
+from fraudstream.stream.windows.kernel_bits import mix31
+from fraudstream.stream.windows.kernel_table import area_of, put_slot, remove_slot
 
 _LOW32 = np.int64(0xFFFFFFFF)
 
@@ -15,7 +16,7 @@ _LOW32 = np.int64(0xFFFFFFFF)
 def find_key(m, kind, low, high):  # type: ignore[no-untyped-def]
     """Return the header's address of a key, -1 if there is none."""
     bits = mix31(low, high, kind)
-    index, mask, headers = m[at.C_INDEX], m[at.C_INDEX_MASK], m[at.C_HEADERS]
+    (index, mask), headers = area_of(m, at.C_INDEX, bits), m[at.C_HEADERS]
     slot = bits & mask
     while True:
         word = m[index + slot]
@@ -36,7 +37,7 @@ def find_key(m, kind, low, high):  # type: ignore[no-untyped-def]
 def guess_header(m, kind, low, high):  # type: ignore[no-untyped-def]
     """Return the first header whose hash bits fit, without looking at it; -1 if there is none."""
     bits = mix31(low, high, kind)
-    index, mask = m[at.C_INDEX], m[at.C_INDEX_MASK]
+    index, mask = area_of(m, at.C_INDEX, bits)
     slot = bits & mask
     while True:
         word = m[index + slot]
@@ -75,11 +76,7 @@ def add_key(m, kind, low, high):  # type: ignore[no-untyped-def]
     if m[at.C_COPY] <= header < m[at.C_COPY_END]:
         mark_copied(m, header)  # it came after the snapshot began
     bits = mix31(low, high, kind)
-    index, mask = m[at.C_INDEX], m[at.C_INDEX_MASK]
-    slot = bits & mask
-    while m[index + slot] != 0:
-        slot = (slot + 1) & mask
-    m[index + slot] = (bits << 32) | (number + 1)
+    put_slot(m, at.C_INDEX, bits, (bits << 32) | (number + 1))
     m[at.C_KEYS] += 1
     m[at.CONTROL + kind * at.KIND_STATE] += 1
     return header
@@ -108,44 +105,9 @@ def remove_key(m, header):  # type: ignore[no-untyped-def]
     number = (header - m[at.C_HEADERS]) // at.HEADER
     kind = m[header + at.H_META] >> 8
     bits = mix31(m[header + at.H_LOW], m[header + at.H_HIGH], kind)
-    wanted = (bits << 32) | (number + 1)
-    index, mask = m[at.C_INDEX], m[at.C_INDEX_MASK]
-    slot = bits & mask
-    while m[index + slot] != wanted:
-        slot = (slot + 1) & mask
-    close_slot(m, index, mask, slot)
+    remove_slot(m, at.C_INDEX, bits, (bits << 32) | (number + 1))
     m[header + at.H_META] = -1
     m[header + at.H_VALID] = m[at.C_FREE]
     m[at.C_FREE] = number + 1
     m[at.C_KEYS] -= 1
     m[at.CONTROL + kind * at.KIND_STATE] -= 1
-
-
-@njit(cache=True, nogil=True)
-def close_slot(m, index, mask, slot):  # type: ignore[no-untyped-def]
-    """Empty a slot and move later ones back, so that no search meets a gap. Slots are ``bits << 32 | n``."""
-    gap = slot
-    probe = slot
-    while True:
-        probe = (probe + 1) & mask
-        word = m[index + probe]
-        if word == 0:
-            break
-        home = (word >> 32) & mask
-        if ((probe - home) & mask) >= ((probe - gap) & mask):
-            m[index + gap] = word
-            gap = probe
-    m[index + gap] = 0
-
-
-@njit(cache=True, nogil=True)
-def move_index(memory, old, old_mask, new, new_mask):  # type: ignore[no-untyped-def]
-    """Fill a fresh index of ``new_mask + 1`` zero slots from the one at ``old``."""
-    m = pointer(memory)
-    for slot in range(old_mask + 1):
-        word = m[old + slot]
-        if word != 0:
-            place = (word >> 32) & new_mask
-            while m[new + place] != 0:
-                place = (place + 1) & new_mask
-            m[new + place] = word

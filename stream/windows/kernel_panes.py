@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 
 from fraudstream.stream.windows import layout as at
+from fraudstream.stream.windows.kernel_arena import free_words, take_words
 from fraudstream.stream.windows.kernel_records import join_records, note_event
 from fraudstream.stream.windows.kernel_summary import level_rows, see_value
 from fraudstream.stream.windows.kernel_vectors import add_events, close_groups, keep_extremes, start_bank
@@ -86,15 +87,9 @@ def take_panes(m, p, q, kind, size_class):  # type: ignore[no-untyped-def]
         return np.int64(-1)
     capacity = at.CAPACITY_MIN << size_class
     free = at.CONTROL + kind * at.KIND_STATE + at.FREE_PANES + size_class
-    panes = m[free]
-    if panes != 0:
-        m[free] = m[panes]
-    else:
-        panes = m[at.C_ARENA]
-        end = seen_in_panes(p, q, panes, capacity, p[q + at.K_LISTS])
-        if end > m[at.C_ARENA_END]:
-            return np.int64(-1)
-        m[at.C_ARENA] = end
+    panes = take_words(m, free, seen_in_panes(p, q, 0, capacity, p[q + at.K_LISTS]))
+    if panes < 0:
+        return panes
     m[panes + at.B_CLASS] = size_class
     m[panes + at.B_SPAN] = 0
     m[panes + at.B_FOLDED] = at.NEVER
@@ -107,16 +102,33 @@ def take_panes(m, p, q, kind, size_class):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def free_panes(m, header):  # type: ignore[no-untyped-def]
+def free_panes(m, p, q, header):  # type: ignore[no-untyped-def]
     """Give a key's pane segment back."""
     panes = m[header + at.H_PANES]
     if panes != 0:
         m[at.C_PANES] -= (m[panes + at.B_SPAN] & _LOW32) - (m[panes + at.B_SPAN] >> 32)
         kind = m[header + at.H_META] >> 8
         free = at.CONTROL + kind * at.KIND_STATE + at.FREE_PANES + m[panes + at.B_CLASS]
-        m[panes] = m[free]
-        m[free] = panes
+        words = seen_in_panes(p, q, 0, pane_capacity(m, panes), p[q + at.K_LISTS])
+        free_words(m, free, panes, words)
         m[header + at.H_PANES] = 0
+
+
+@njit(cache=True, nogil=True)
+def move_panes(m, p, q, header):  # type: ignore[no-untyped-def]
+    """Move a key's panes to another segment as they are; return its words, -1: memory exhausted."""
+    old = m[header + at.H_PANES]
+    capacity = pane_capacity(m, old)
+    new = take_panes(m, p, q, m[header + at.H_META] >> 8, m[old + at.B_CLASS])
+    if new < 0:
+        return new
+    words = seen_in_panes(p, q, 0, capacity, p[q + at.K_LISTS])
+    for i in range(words):
+        m[new + i] = m[old + i]
+    m[at.C_PANES] += (m[new + at.B_SPAN] & _LOW32) - (m[new + at.B_SPAN] >> 32)  # free_panes takes them off
+    free_panes(m, p, q, header)
+    m[header + at.H_PANES] = new
+    return words
 
 
 @njit(cache=True, nogil=True)
@@ -187,7 +199,7 @@ def make_pane_room(m, p, q, header):  # type: ignore[no-untyped-def]
                 m[copied + i] = m[source + i]
         m[target + at.B_FOLDED], m[target + at.B_SETTLE] = m[panes + at.B_FOLDED], m[panes + at.B_SETTLE]
         m[at.C_PANES] += hi - lo  # free_panes takes them off
-        free_panes(m, header)
+        free_panes(m, p, q, header)
         m[header + at.H_PANES] = target
     m[target + at.B_SPAN] = hi - lo
     build_levels(m, p, q, target, 0, hi - lo)
@@ -309,8 +321,8 @@ def add_to_pane(m, p, q, panes, place, column, capacity, i, time):  # type: igno
         a = p[q + at.K_ACCS] + number * at.ACC
         kind_class, flags = p[a + at.A_CLASS], column + p[a + at.A_FLAG] * capacity
         items, row = column + p[a + at.A_COLUMN] * capacity, prefix + p[a + at.A_PREFIX]
-        if kind_class == at.CLASS_AVERAGE:
-            continue  # frozen events carry it
+        if kind_class == at.CLASS_AVERAGE or kind_class == at.CLASS_SEQUENCE:
+            continue  # frozen events carry it; a sequence reads kept events only
         if kind_class == at.CLASS_BANK:
             width = p[a + at.A_WIDTH]
             start_bank(m, sums, p[a + at.A_MODE])
@@ -367,7 +379,7 @@ def settle(m, p, q, header, watermark):  # type: ignore[no-untyped-def]
     while lo < hi and m[rows + lo] >> at.TIME_SHIFT <= watermark - p[q + at.K_RETAIN]:
         lo += 1
     if lo == hi:
-        free_panes(m, header)
+        free_panes(m, p, q, header)
         return
     capacity = pane_capacity(m, panes)
     width, extremes, words = p[q + at.K_PREFIX_WORDS], p[q + at.K_LEVEL_WORDS], p[q + at.K_POSITION_WORDS]

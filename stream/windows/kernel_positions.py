@@ -11,7 +11,9 @@ from fraudstream.stream.windows.kernel_summary import count_range, enters, first
 
 
 @njit(cache=True, nogil=True)
-def events(m, p, q, a, base, capacity, head, panes, pane_head, borders, event, value, state):  # type: ignore[no-untyped-def]
+def events(  # type: ignore[no-untyped-def]
+    m, p, q, a, base, capacity, head, panes, pane_head, watermark, borders, event, value, state
+):
     """Write the features of one accumulator; ``head``, ``pane_head``: end of what the event sees."""
     column = base + p[q + at.K_FROZEN_WORDS]
     flags, shift = column + p[a + at.A_FLAG] * capacity, p[a + at.A_SHIFT]
@@ -76,6 +78,7 @@ def events(m, p, q, a, base, capacity, head, panes, pane_head, borders, event, v
                 early,
                 late,
                 forever,
+                watermark - p[q + at.K_AGE],
                 value,
                 state,
             )
@@ -83,12 +86,13 @@ def events(m, p, q, a, base, capacity, head, panes, pane_head, borders, event, v
 
 @njit(cache=True, nogil=True)
 def write_event(  # type: ignore[no-untyped-def]
-    m, p, a, f, column, capacity, event, inside, n, first, last, early, late, forever, value, state
+    m, p, a, f, column, capacity, event, inside, n, first, last, early, late, forever, settled, value, state
 ):
     """Write one feature of :func:`events`.
 
     What left is earlier than what is kept. In a pane it is seen whole; without a window (``forever``) its
-    first and last event are known with their times, and one later than the current event is not there yet.
+    first and last event are known with their times, and one later than the current event is not there yet:
+    it hides the events up to ``settled``, which may have left without a trace.
     """
     time = m[event] >> at.TIME_SHIFT
     add = inside & p[f + at.F_INCLUDE]
@@ -113,6 +117,9 @@ def write_event(  # type: ignore[no-untyped-def]
         use_current = position < 0 and not use_record and add == 1
     else:
         position = last
+        hidden = forever and record >= 0 and m[record + at.R_COUNT] > 0 and m[moment] > time
+        if hidden and position >= 0 and m[column + position] >> at.TIME_SHIFT <= settled:
+            position = np.int64(-1)
         use_current = add == 1
         use_record = not use_current and there
         use_record = use_record and (position < 0 or m[moment] > m[column + position] >> at.TIME_SHIFT)

@@ -22,6 +22,7 @@ from fraudstream.stream.windows.kernel_export import (
 )
 from fraudstream.stream.windows.kernel_keys import find_key
 from fraudstream.stream.windows.kernel_snapshot import EVENTS, EVENTS_FOLLOW
+from fraudstream.stream.windows.kernel_table import home_of
 
 _LOW32 = np.int64(0xFFFFFFFF)
 _AHEAD_WORDS = 1 << 9
@@ -39,7 +40,7 @@ def restore(memory, plan, words, source):  # type: ignore[no-untyped-def]
             kind = words[ahead + X_KIND]
             if kind >= 0:
                 bits = mix31(words[ahead + X_LOW], words[ahead + X_HIGH], kind & _LOW32)
-                prefetch(m, m[at.C_INDEX] + (bits & m[at.C_INDEX_MASK]))
+                prefetch(m, home_of(m, at.C_INDEX, bits))
             ahead += words[ahead + X_WORDS]
         kind = words[source + X_KIND]
         if kind == EVENTS:

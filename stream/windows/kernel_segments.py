@@ -6,8 +6,15 @@ import numpy as np
 from numba import njit
 
 from fraudstream.stream.windows import layout as at
+from fraudstream.stream.windows.kernel_arena import free_words, take_words
 from fraudstream.stream.windows.kernel_records import note_event
-from fraudstream.stream.windows.kernel_summary import extend_list, start_averages, summary_words
+from fraudstream.stream.windows.kernel_summary import (
+    extend_list,
+    list_place,
+    slide_marks,
+    start_averages,
+    summary_words,
+)
 
 _LOW32 = np.int64(0xFFFFFFFF)
 _LOW8 = np.int64(0xFF)
@@ -61,15 +68,9 @@ def take_segment(m, p, q, kind, size_class):  # type: ignore[no-untyped-def]
     if size_class >= at.CLASSES:
         return np.int64(-1)
     free = at.CONTROL + kind * at.KIND_STATE + at.FREE_EVENTS + size_class
-    base = m[free]
-    if base != 0:
-        m[free] = m[base]
-    else:
-        base = m[at.C_ARENA]
-        words = segment_words(p, q, size_class)
-        if base + words > m[at.C_ARENA_END]:
-            return np.int64(-1)
-        m[at.C_ARENA] = base + words
+    base = take_words(m, free, segment_words(p, q, size_class))
+    if base < 0:
+        return base
     for i in range(p[q + at.K_FROZEN_WORDS]):
         m[base + i] = 0
     capacity = at.CAPACITY_MIN << size_class
@@ -80,14 +81,13 @@ def take_segment(m, p, q, kind, size_class):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def start_summary(m, p, q, base, capacity):  # type: ignore[no-untyped-def]
-    """Zero the first prefix row and the lengths of the value lists."""
+    """Zero the first prefix row, the lengths of the value lists and the numbers of their marks."""
     prefix = base + p[q + at.K_FROZEN_WORDS] + p[q + at.K_WORDS] * capacity
     for i in range(p[q + at.K_PREFIX_WORDS]):
         m[prefix + i] = 0
-    lists = base + segment_words(p, q, size_class_of(capacity))
-    stride = 1 + 2 * min(p[q + at.K_LIST_MAX], capacity)
     for i in range(p[q + at.K_LISTS]):
-        m[lists - (i + 1) * stride] = 0
+        place, longest = list_place(p, q, base, capacity, i)
+        m[place] = m[place + 1 + 2 * longest] = 0
 
 
 @njit(cache=True, nogil=True)
@@ -100,11 +100,10 @@ def size_class_of(capacity):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def free_segment(m, kind, size_class, base):  # type: ignore[no-untyped-def]
+def free_segment(m, p, q, kind, size_class, base):  # type: ignore[no-untyped-def]
     """Put a segment on the free list of its kind and size."""
     free = at.CONTROL + kind * at.KIND_STATE + at.FREE_EVENTS + size_class
-    m[base] = m[free]
-    m[free] = base
+    free_words(m, free, base, segment_words(p, q, size_class))
 
 
 @njit(cache=True, nogil=True)
@@ -164,6 +163,7 @@ def slide(m, p, q, header):  # type: ignore[no-untyped-def]
     m[header + at.H_VALID] = 0
     if capacity >= p[at.P_LARGE]:
         start_averages(m, p, q, base, capacity)
+        slide_marks(m, p, q, base, capacity, lo)
 
 
 @njit(cache=True, nogil=True)
@@ -183,7 +183,7 @@ def resize(m, p, q, header, size_class):  # type: ignore[no-untyped-def]
         source, target = old + frozen + word * old_capacity + lo, new + frozen + word * capacity
         for i in range(kept):
             m[target + i] = m[source + i]
-    free_segment(m, kind, old_class, old)
+    free_segment(m, p, q, kind, old_class, old)
     m[header + at.H_BASE] = new
     m[header + at.H_META] = (kind << 8) | size_class
     m[header + at.H_SPAN] = kept
@@ -192,5 +192,21 @@ def resize(m, p, q, header, size_class):  # type: ignore[no-untyped-def]
         start_averages(m, p, q, new, capacity)
         if p[q + at.K_LISTS] > 0:
             for i in range(kept):
-                extend_list(m, p, q, new, capacity, i)
+                extend_list(m, p, q, new, capacity, i, 0, i + 1)
     return True
+
+
+@njit(cache=True, nogil=True)
+def move_segment(m, p, q, header):  # type: ignore[no-untyped-def]
+    """Move a key to another segment of the same size as it is; return its words, -1: memory exhausted."""
+    kind, size_class = m[header + at.H_META] >> 8, m[header + at.H_META] & _LOW8
+    old = m[header + at.H_BASE]
+    new = take_segment(m, p, q, kind, size_class)
+    if new < 0:
+        return new
+    words = segment_words(p, q, size_class)
+    for i in range(words):
+        m[new + i] = m[old + i]
+    free_segment(m, p, q, kind, size_class, old)
+    m[header + at.H_BASE] = new
+    return words

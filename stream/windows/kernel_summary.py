@@ -37,12 +37,21 @@ def level_rows(blocks):  # type: ignore[no-untyped-def]
 def summary_words(p, q, capacity):  # type: ignore[no-untyped-def]
     """Return the words of the summary of a segment.
 
-    Order: prefix rows (one more than blocks), levels of (minimum, maximum), value lists from the end on.
+    Order: prefix rows (one more than blocks), levels of (minimum, maximum), value lists from the end on, each
+    with its marks.
     """
     blocks = capacity >> at.BLOCK_SHIFT
     words = (blocks + 1) * p[q + at.K_PREFIX_WORDS]
     words += p[q + at.K_LEVEL_WORDS] * level_rows(blocks)
-    return words + p[q + at.K_LISTS] * (1 + 2 * min(p[q + at.K_LIST_MAX], capacity))
+    return words + p[q + at.K_LISTS] * list_words(p, q, capacity)
+
+
+@njit(cache=True, nogil=True)
+def list_words(p, q, capacity):  # type: ignore[no-untyped-def]
+    """Return the words of a value list with its marks: their number, then position and list of each."""
+    words, apart = 1 + 2 * min(p[q + at.K_LIST_MAX], capacity), p[q + at.K_MARK]
+    marks = (capacity + apart - 1) // apart if capacity >= apart else 0
+    return words + 1 + marks * (1 + words)
 
 
 @njit(cache=True, nogil=True)
@@ -59,6 +68,8 @@ def extend_summary(m, p, q, base, capacity, valid, blocks):  # type: ignore[no-u
         if p[a + at.A_CLASS] == at.CLASS_BANK:
             items = column + p[a + at.A_COLUMN] * capacity
             extend_bank(m, p, q, a, flags, items, row, levels, capacity >> at.BLOCK_SHIFT, valid, blocks)
+            continue
+        if p[a + at.A_CLASS] == at.CLASS_SEQUENCE:
             continue
         if p[a + at.A_CLASS] == at.CLASS_AVERAGE:
             extend_averages(m, p, a, column, capacity, row, width, valid, blocks)
@@ -179,7 +190,7 @@ def list_place(p, q, base, capacity, number):  # type: ignore[no-untyped-def]
     """Return (address, longest length) of a value list: its length, then (time, value) oldest first."""
     longest = min(p[q + at.K_LIST_MAX], capacity)
     end = base + p[q + at.K_FROZEN_WORDS] + p[q + at.K_WORDS] * capacity + summary_words(p, q, capacity)
-    return end - (number + 1) * (1 + 2 * longest), longest
+    return end - (number + 1) * list_words(p, q, capacity), longest
 
 
 @njit(cache=True, nogil=True)
@@ -192,8 +203,8 @@ def find_value(m, place, value):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def extend_list(m, p, q, base, capacity, i):  # type: ignore[no-untyped-def]
-    """Enter event i into the lists of the most recently seen values, each with its last time."""
+def extend_list(m, p, q, base, capacity, i, lo, hi):  # type: ignore[no-untyped-def]
+    """Enter event i, the newest in the log of the events [lo, hi), into the lists of recently seen values."""
     column = base + p[q + at.K_FROZEN_WORDS]
     time = m[column + i] >> at.TIME_SHIFT
     for number in range(p[q + at.K_ACC_COUNT]):
@@ -201,11 +212,84 @@ def extend_list(m, p, q, base, capacity, i):  # type: ignore[no-untyped-def]
         if p[a + at.A_CLASS] != at.CLASS_VALUES:
             continue
         shift = p[a + at.A_SHIFT]
-        if shift >= 0 and (m[column + p[a + at.A_FLAG] * capacity + i] >> shift) & 1 == 0:
-            continue
+        counts = shift < 0 or (m[column + p[a + at.A_FLAG] * capacity + i] >> shift) & 1 != 0
         value = m[column + p[a + at.A_COLUMN] * capacity + i]
         place, longest = list_place(p, q, base, capacity, p[a + at.A_LIST])
-        see_value(m, place, longest, time, value)
+        if counts:
+            see_value(m, place, longest, time, value)
+        if capacity >= p[q + at.K_MARK]:
+            mark_list(m, p, q, a, base, capacity, i, lo, hi, counts)
+
+
+@njit(cache=True, nogil=True)
+def mark_list(m, p, q, a, base, capacity, i, lo, hi, counts):  # type: ignore[no-untyped-def]
+    """Keep what a value list was at places that are less than two ``K_MARK`` apart; event i came last."""
+    place, longest = list_place(p, q, base, capacity, p[a + at.A_LIST])
+    size, marks, apart = 2 + 2 * longest, place + 1 + 2 * longest, p[q + at.K_MARK]
+    count = m[marks]
+    number = count
+    if i < hi - 1:
+        # Marks behind a late event are one event further on, and have seen it.
+        column = base + p[q + at.K_FROZEN_WORDS]
+        time, value = m[column + i] >> at.TIME_SHIFT, m[column + p[a + at.A_COLUMN] * capacity + i]
+        while number > 0 and m[marks + 1 + (number - 1) * size] > i:
+            number -= 1
+            mark = marks + 1 + number * size
+            m[mark] += 1
+            if counts:
+                see_value(m, mark + 1, longest, time, value)
+    before = m[marks + 1 + (number - 1) * size] if number > 0 else np.int64(0)
+    after = m[marks + 1 + number * size] if number < count else hi
+    if number == count and after - before >= apart:
+        mark = marks + 1 + count * size
+        m[mark] = hi
+        for j in range(1 + 2 * m[place]):
+            m[mark + 1 + j] = m[place + j]
+        m[marks] = count + 1
+    elif number < count and after - before >= 2 * apart:
+        # Many late events came between two marks: one more there.
+        for j in range(marks + count * size, marks + number * size, -1):
+            m[j + size] = m[j]
+        mark = marks + 1 + number * size
+        m[mark] = before + apart
+        list_at(m, p, q, a, base, capacity, marks, number, max(before, lo), before + apart, mark + 1)
+        m[marks] = count + 1
+
+
+@njit(cache=True, nogil=True)
+def list_at(m, p, q, a, base, capacity, marks, number, begin, end, target):  # type: ignore[no-untyped-def]
+    """Write a value list as it was before event ``end`` to ``target``.
+
+    It is the last of ``number`` marks, and what came from event ``begin`` on.
+    """
+    longest = min(p[q + at.K_LIST_MAX], capacity)
+    m[target] = 0
+    if number > 0:
+        source = marks + 2 + (number - 1) * (2 + 2 * longest)
+        for j in range(1 + 2 * m[source]):
+            m[target + j] = m[source + j]
+    column, shift = base + p[q + at.K_FROZEN_WORDS], p[a + at.A_SHIFT]
+    flags, items = column + p[a + at.A_FLAG] * capacity, column + p[a + at.A_COLUMN] * capacity
+    for i in range(begin, end):
+        if shift < 0 or (m[flags + i] >> shift) & 1 != 0:
+            see_value(m, target, longest, m[column + i] >> at.TIME_SHIFT, m[items + i])
+
+
+@njit(cache=True, nogil=True)
+def slide_marks(m, p, q, base, capacity, lo):  # type: ignore[no-untyped-def]
+    """Let the marks of a segment follow events that moved down by ``lo``; those before them are gone."""
+    for number in range(p[q + at.K_LISTS]):
+        place, longest = list_place(p, q, base, capacity, number)
+        size, marks = 2 + 2 * longest, place + 1 + 2 * longest
+        kept = np.int64(0)
+        for mark in range(marks + 1, marks + 1 + m[marks] * size, size):
+            if m[mark] > lo:
+                target = marks + 1 + kept * size
+                m[target] = m[mark] - lo
+                for j in range(1, 2 + 2 * m[mark + 1]):
+                    m[target + j] = m[mark + j]
+                kept += 1
+        m[marks] = kept
 
 
 @njit(cache=True, nogil=True)

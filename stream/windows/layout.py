@@ -9,7 +9,7 @@ Memory
                         segments by size class
 scratch                 the current event's words, window borders, values seen
 headers                 ``HEADER`` words (64 bytes, one cache line) a key: ``H_*``
-index                   two areas used in turn, open addressing: a slot is ``hash bits << 32 | key + 1``
+index                   two areas used in turn (``kernel_table``): a slot is ``hash bits << 32 | key + 1``
 segments                bump allocation and free lists; capacities are powers of two from ``CAPACITY_MIN``
 
 A segment holds the kept events of one key, sorted by (time, log order), columns side by side::
@@ -20,7 +20,7 @@ Word 0 is ``time_ms << TIME_SHIFT | flags``; flag i says that the event enters t
 (its ``where`` is true and its ``of`` fields are present). Flags beyond ``TIME_SHIFT`` stand in flag words.
 
 The summary of a large segment is redundant: prefix sums at every ``BLOCK`` events, minima and maxima of
-blocks in levels of ``FAN``, and for each distinct column the most recently seen values.
+blocks in levels of ``FAN``, and for each distinct column the most recently seen values, now and at marks.
 
 A pane segment holds what was folded of a key, in time order, with the same rows as a summary has for blocks::
 
@@ -50,6 +50,10 @@ SCAN_MAX = 3 * BLOCK
 """Ranges up to this many events are read one by one, longer ones by blocks."""
 CLASSES = 24
 """Size classes: 4 to 2^25 events."""
+MARK_EVENTS = 1 << 8
+"""Large segments keep what a value list was at about every so many events, for those that come late."""
+HOLLOW_MIN = 1 << 21
+"""An arena of fewer words, 16 MiB, is not evacuated."""
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
 PANE_GAIN = 2
@@ -73,17 +77,15 @@ FOREVER = 1 << 61
 # --- memory: control ---------------------------------------------------------------------------------
 C_HEADERS = 0  # where headers begin
 C_HEADERS_END = 1
-C_INDEX = 2  # where the index in use begins
-C_INDEX_MASK = 3  # its slots - 1
 C_ARENA = 4  # next free word of segments
-C_ARENA_END = 5
+C_ARENA_END = 5  # where words that were never used end
 C_USED = 6  # header slots ever used
 C_FREE = 7  # first free header slot + 1
 C_KEYS = 8  # live keys
 C_SWEEP = 9  # next header to look at for eviction
 C_SCRATCH = 10  # where scratch begins
 C_EVENTS = 11  # kept events of all keys
-C_ARENA_BEGIN = 12
+C_ARENA_BEGIN = 12  # first word in use
 C_PANES = 13  # panes of all keys
 # of the snapshot under way, see ``kernel_snapshot.py``
 C_COPY = 16  # first header whose key is still to be copied
@@ -95,7 +97,16 @@ C_COPY_KEYS = 21  # keys copied
 C_COPY_FAILED = 22  # 1: the buffer was too small
 C_COPY_AREA = 23  # lent segments, then a bit for each header: copied, or came later; then the buffers
 C_LENT = 24  # lent segments
-CONTROL = 32
+C_INDEX = 25  # words of the index, a table of ``kernel_table``
+C_TIDY = 31  # 1: the store has something to tidy between slices
+# of the arena, see ``kernel_arena.py``
+C_FREE_WORDS = 32  # words of its segments that are on free lists
+C_ARENA_LAST = 33  # where it ends
+C_OLD = 34  # words that an evacuation leaves
+C_OLD_END = 35  # 0: none is under way
+C_MOVED = 36  # next header to look at; FOREVER: nothing in use is old any more
+C_HOLLOW_MIN = 37  # words of the arena below which it stays as it is
+CONTROL = 48
 KIND_STATE = 64  # live keys, free segments by class, free pane segments by class, EVICTED
 FREE_EVENTS = 1
 FREE_PANES = 32
@@ -190,6 +201,7 @@ K_PANED = 26  # first step that holds for events not beyond max_events_per_key; 
 K_POSITIONS = 27  # list of accumulators with a record in each pane
 K_POSITION_COUNT = 28
 K_POSITION_WORDS = 29
+K_MARK = 30  # events between two marks of a value list
 KIND = 32
 WINDOW = 2
 STEP = 2
@@ -237,6 +249,7 @@ CLASS_EVENTS = 0  # first, last, since_*
 CLASS_BANK = 1  # count, sum, mean, std, min, max
 CLASS_VALUES = 2  # distinct
 CLASS_AVERAGE = 3  # ewma
+CLASS_SEQUENCE = 4  # sequence: reads the flags and prefix sums of accumulators of events
 LANES = 8
 LANES_FEW = 4
 BANK_WORDS = 6 * LANES  # count, sum, squares high and low, minimum, maximum
@@ -256,8 +269,11 @@ F_SCALE = 4  # binary64 bits of 10 ** decimals for fixed point, 0: integers stay
 F_MAX = 5  # distinct: cap
 F_PAYLOAD = 6  # list of (column or -1 for the time, output column, number among the accumulator's payloads)
 F_PAYLOAD_COUNT = 7
+# of a sequence: payloads are its steps, FLAG_PLACE words each; F_UNLESS: one more such place, -1: none
+F_UNLESS = 5
 FEATURE = 8
 PAYLOAD = 3
+FLAG_PLACE = 3  # flag word, bit, offset of its counts in a prefix row
 # of a bank: one word, aggregate | lane | include | min_count | column of the feature matrix
 W_AGG_BITS = 15
 W_LANE = 4
@@ -279,3 +295,4 @@ AGG_LAST = 8
 AGG_SINCE_FIRST = 9
 AGG_SINCE_LAST = 10
 AGG_EWMA = 11
+AGG_SEQUENCE = 12

@@ -20,6 +20,7 @@ from fraudstream.stream.windows.accumulators import (
     Kind,
     Window,
     arrange,
+    filters_of,
     flag_place,
     reach,
 )
@@ -37,6 +38,7 @@ _CODES = {
     Agg.SINCE_FIRST: at.AGG_SINCE_FIRST,
     Agg.SINCE_LAST: at.AGG_SINCE_LAST,
     Agg.EWMA: at.AGG_EWMA,
+    Agg.SEQUENCE: at.AGG_SEQUENCE,
 }
 _NO_FLAG = 63
 """A bit that no flag word has: times are positive."""
@@ -102,7 +104,7 @@ def compile_features(features: FeatureSet, schema: Schema, read: frozenset[str] 
     head[at.P_KINDS] = len(kinds)
     head[at.P_EVENTS_MAX] = time.max_events_per_key
     head[at.P_SCRATCH_BORDERS], head[at.P_SCRATCH_BANK], head[at.P_SCRATCH_SEEN] = borders, bank, seen
-    head[at.P_SCRATCH_WORDS] = seen + max((kind.list_max for kind in kinds), default=0)
+    head[at.P_SCRATCH_WORDS] = seen + 1 + 2 * max((kind.list_max for kind in kinds), default=0)
     head[at.P_LARGE], head[at.P_SCAN] = at.CAPACITY_LARGE, at.SCAN_MAX
     head[at.P_FOLD], head[at.P_GAIN], head[at.P_LENT] = at.FOLD_MIN, at.PANE_GAIN, at.LENT_MIN
     table.words[: at.P_RECORDS] = head
@@ -179,6 +181,7 @@ def _kind_record(
     result[at.K_LEVEL_WORDS] = sum(acc.level_words for acc in accumulators)
     result[at.K_LISTS] = sum(acc.kind_class == at.CLASS_VALUES for acc in accumulators)
     result[at.K_LIST_MAX] = kind.list_max
+    result[at.K_MARK] = max(at.MARK_EVENTS, 2 * kind.list_max)
     result[at.K_AGE] = age
     result[at.K_STEPS] = table.add([word for step in steps for word in step])
     result[at.K_STEP_COUNT], result[at.K_PANED] = len(steps), paned
@@ -189,6 +192,7 @@ def _kind_record(
 
 def _records(table: _Table, kind: Kind, schema: Schema, read: frozenset[str] | None) -> list[list[int]]:
     windows, first_column = kind.windows, 1 + kind.flag_words
+    counts = _count_places(kind)
     result: list[list[int]] = []
     prefix = level = lists = frozen = positions = 0
     for acc in kind.accumulators:
@@ -202,6 +206,8 @@ def _records(table: _Table, kind: Kind, schema: Schema, read: frozenset[str] | N
             for item, lane in sorted(wanted, key=lambda one: (_CODES[one[0].agg], one[1])):
                 if acc.kind_class == at.CLASS_BANK:
                     features.append(_bank_feature(item, lane))
+                elif acc.kind_class == at.CLASS_SEQUENCE:
+                    features += _sequence_record(table, kind, counts, item)
                 else:
                     features += _feature_record(table, kind, acc, item, schema)
             begin = table.add(features)
@@ -211,8 +217,9 @@ def _records(table: _Table, kind: Kind, schema: Schema, read: frozenset[str] | N
         always = [int(bit < 0) for _, bit in places]
         record = [0] * at.ACC
         record[at.A_CLASS] = acc.kind_class
-        record[at.A_FLAG] = max(word for word, _ in places)
-        record[at.A_SHIFT] = places[0][1]
+        if places:
+            record[at.A_FLAG] = max(word for word, _ in places)
+            record[at.A_SHIFT] = places[0][1]
         record[at.A_COLUMN] = 0 if acc.column is None else first_column + kind.columns[acc.column]
         record[at.A_SPANS], record[at.A_SPAN_COUNT] = table.add(spans), len(spans) // at.SPAN
         record[at.A_PREFIX], record[at.A_LEVEL] = prefix, level
@@ -236,6 +243,27 @@ def _records(table: _Table, kind: Kind, schema: Schema, read: frozenset[str] | N
         frozen += acc.record_words if acc.is_frozen else 0
         positions += acc.record_words if acc.has_positions else 0
     return result
+
+
+def _count_places(kind: Kind) -> dict[int, int]:
+    """Return where a prefix row counts each flag that an accumulator of events has."""
+    places: dict[int, int] = {}
+    prefix = 0
+    for acc in kind.accumulators:
+        if acc.kind_class == at.CLASS_EVENTS:
+            places.setdefault(acc.lanes[0], prefix)
+        prefix += acc.prefix_words
+    return places
+
+
+def _sequence_record(table: _Table, kind: Kind, counts: dict[int, int], item: Feature) -> list[int]:
+    record = [0] * at.FEATURE
+    record[at.F_AGG], record[at.F_OUT] = _CODES[item.agg], item.outputs[0].column
+    needs = [kind.needs[(where, ())] for where in filters_of(item)]
+    places = [table.add([*flag_place(need), counts[need]]) for need in needs]
+    record[at.F_PAYLOAD], record[at.F_PAYLOAD_COUNT] = places[0], len(item.steps)
+    record[at.F_UNLESS] = -1 if item.unless is None else places[-1]
+    return record
 
 
 def _bank_feature(item: Feature, lane: int) -> int:

@@ -11,14 +11,16 @@ import orjson
 from numpy.typing import NDArray
 
 from fraudstream.rules.bundle import FeatureSet, Schema
-from fraudstream.stream.windows import kernel_advance, kernel_bound, kernel_export, kernel_keys
+from fraudstream.stream.windows import kernel_advance, kernel_bound, kernel_export
 from fraudstream.stream.windows import layout as at
 from fraudstream.stream.windows.admit import Admission, DedupStore, owned
+from fraudstream.stream.windows.arena import Arena
 from fraudstream.stream.windows.copying import Copy, area_words, numbers_in, restored
 from fraudstream.stream.windows.memory import Memory
 from fraudstream.stream.windows.plan import compile_features
 from fraudstream.stream.windows.redefine import Warming, carry_over
 from fraudstream.stream.windows.snapshot import SnapshotError, head_of, read_head, seal, unseal
+from fraudstream.stream.windows.table import Table
 from fraudstream.stream.wire.types import Batch
 
 __all__ = ["Admission", "FeatureMatrix", "SnapshotError", "WindowStore"]
@@ -26,7 +28,6 @@ __all__ = ["Admission", "FeatureMatrix", "SnapshotError", "WindowStore"]
 RESERVED_WORDS = 1 << 34
 """128 GiB of address space: a quarter for 536 million keys, two eighths for the index, a sixteenth for
 copies, the rest for events."""
-INDEX_MIN = 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +60,11 @@ class WindowStore:
         m[at.C_SCRATCH] = begin
         # A cache line each: headers begin at a multiple of 8 words.
         headers = -(-(begin + plan.scratch_words) // at.HEADER) * at.HEADER
-        self._area_words = len(m) // 8
-        self._areas = (len(m) // 4, len(m) // 4 + self._area_words)
-        self._area = 0
+        areas = (len(m) // 4, len(m) // 4 + len(m) // 8)
+        self._index = Table(self._memory, at.C_INDEX, areas, len(m) // 8)
         self._keys = np.empty(0, np.int64)
         m[at.C_HEADERS], m[at.C_HEADERS_END] = headers, len(m) // 4
-        m[at.C_INDEX], m[at.C_INDEX_MASK] = self._areas[0], INDEX_MIN - 1
-        m[at.C_ARENA] = m[at.C_ARENA_BEGIN] = len(m) // 2
-        m[at.C_ARENA_END] = len(m) - area_words(len(m))
+        self._arena = Arena(self._memory, len(m) // 2, len(m) - area_words(len(m)), len(plan.kinds))
         self._memory.even(len(m) - area_words(len(m)), area_words(len(m)))
         self._copy: Copy | None = None
         self._evicted = at.CONTROL + np.arange(len(plan.kinds)) * at.KIND_STATE + at.EVICTED
@@ -99,13 +97,13 @@ class WindowStore:
     def state_bytes(self) -> int:
         """Bytes allocated for events, keys, index and duplicates."""
         m = self._m
-        words = m[at.C_ARENA] - m[at.C_ARENA_BEGIN] + m[at.C_USED] * at.HEADER + m[at.C_INDEX_MASK] + 1
-        return int(words) * 8 + self._dedup.allocated_bytes
+        words = self._arena.words + int(m[at.C_USED]) * at.HEADER + self._index.words
+        return words * 8 + self._dedup.allocated_bytes
 
     @property
-    def table_bytes(self) -> int:
-        """Bytes of the tables that double when they are full, all at once: index and duplicates."""
-        return int(self._m[at.C_INDEX_MASK] + 1) * 8 + self._dedup.allocated_bytes
+    def moving(self) -> bool:
+        """Whether the index of keys or of duplicates moves to an area of another size."""
+        return self._index.moving or self._dedup.moving
 
     def admit(self, batch: Batch, start_from: int) -> Admission:
         """Recognise duplicates, lateness and clock skew, in log order; raise the watermark.
@@ -186,7 +184,7 @@ class WindowStore:
         return new
 
     def _fill(self, words: NDArray[np.int64]) -> None:
-        self._make_room(kernel_export.count_keys(words))
+        self._make_room(kernel_export.count_keys(words), at_once=True)
         if not kernel_export.restore_keys(self._m, self._plan.table, words):
             raise MemoryError("window memory is too small for the state: raise the memory limit")
 
@@ -195,7 +193,11 @@ class WindowStore:
         if answer == kernel_advance.GROW:
             self._make_room((last - first) * len(self._plan.kinds))
             answer = kernel_advance.advance(*arguments, first, last, watermark)
-        if answer != kernel_advance.DONE:
+        if answer == kernel_advance.TIDY:
+            self._index.tidy(int(self._m[at.C_KEYS]))
+            self._arena.tidy()
+            self._m[at.C_TIDY] = self._index.moving or self._arena.moving
+        elif answer != kernel_advance.DONE:
             raise MemoryError("window memory is full: shorten windows or add partitions")
 
     def _bounds(self, offset: NDArray[np.int64]) -> list[int]:
@@ -303,8 +305,8 @@ class WindowStore:
         store.warming = Warming(members["warming"])
         store._dedup.restore_clock(watermark_ms, first_ms)
         keys, entries = numbers_in(words)
-        store._make_room(keys)
-        store._dedup.make_room(entries)
+        store._make_room(keys, at_once=True)
+        store._dedup.make_room(entries, at_once=True)
         for block in restored(store._m, store._plan.table, words):
             store._dedup.restore(block)
         return store
@@ -342,20 +344,9 @@ class WindowStore:
         kernel_export.export(self._m, self._plan.table, self.watermark_ms, words, begins)
         return words, begins
 
-    def _make_room(self, more: int) -> None:
-        """Let the index hold ``more`` keys beyond those it has."""
-        m = self._m
-        wanted = 2 * (int(m[at.C_KEYS]) + more)
-        slots = old_slots = int(m[at.C_INDEX_MASK]) + 1
-        if wanted <= slots:
-            return
-        while slots < wanted:
-            slots *= 2
-        if slots > self._area_words:
-            raise MemoryError(f"{wanted // 2} keys do not fit: shorten windows or add partitions")
-        old = self._areas[self._area]
-        self._area ^= 1
-        new = self._areas[self._area]
-        kernel_keys.move_index(m, old, old_slots - 1, new, slots - 1)
-        m[at.C_INDEX], m[at.C_INDEX_MASK] = new, slots - 1
-        self._memory.release(old, old_slots)
+    def _make_room(self, more: int, *, at_once: bool = False) -> None:
+        """Let the index hold ``more`` keys beyond those it has; ``at_once``: they do not come by a slice."""
+        wanted = int(self._m[at.C_KEYS]) + more
+        if not self._index.make_room(wanted, at_once=at_once):
+            raise MemoryError(f"{wanted} keys do not fit: shorten windows or add partitions")
+        self._m[at.C_TIDY] = self._index.moving or self._arena.moving

@@ -14,6 +14,7 @@ from fraudstream.stream.wire.readers import Row
 from fraudstream.stream.wire.tables import SchemaTables
 from fraudstream.stream.wire.types import I32, I64, PAD_BYTES, U8, Batch, Rejected, Slice
 
+_WHY = {at.WHY_TOKENS: "tokens", at.WHY_VALUES: "values"}
 _key_words = struct.Struct("<2q").unpack
 
 
@@ -61,6 +62,7 @@ def read_slice(source: Slice, tables: SchemaTables, hash_key: bytes) -> Batch:
     body: I64 = np.empty((2, n), np.int64)
     rejected: list[Rejected] = []
     missing: Counter[tuple[str, str]] = Counter()
+    exact: Counter[str] = Counter()
     buffer = _read_only(source.buffer)
     begin, length = np.ascontiguousarray(source.start), np.ascontiguousarray(source.size)
     columns = (text, rows, value, state, start, size, body)
@@ -68,7 +70,9 @@ def read_slice(source: Slice, tables: SchemaTables, hash_key: bytes) -> Batch:
         row = read_record(source.value(number), tables)
         if isinstance(row, Fault):
             rejected.append(Rejected(number, *row))
+            exact["rejected"] += 1
         else:
+            exact[_WHY[int(scratch[at.S_WHY])]] += 1
             _put(row, tables, scratch, text)
             if row.counted:
                 missing.update(row.counted)
@@ -101,4 +105,5 @@ def read_slice(source: Slice, tables: SchemaTables, hash_key: bytes) -> Batch:
         body_hash=body,
         rejected=tuple(rejected),
         missing=dict(missing),
+        exact=dict(exact),
     )

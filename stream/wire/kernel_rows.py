@@ -108,11 +108,14 @@ def read_rows(buffer, begin, length, plan, names, scratch, text, rows, value, st
     while row < n:
         at, end = begin[row], begin[row] + length[row]
         if at < 0 or length[row] > p[at_.H_MAX_BYTES] or end + PAD_BYTES > size_all:
+            s[at_.S_WHY] = at_.WHY_TOKENS
             break
         if not read_tokens(b, at, end, p, k, s):
+            s[at_.S_WHY] = at_.WHY_TOKENS
             break
         used = read_fields(b, p, k, s, out, s[at_.S_USED])
         if used < 0:
+            s[at_.S_WHY] = at_.WHY_VALUES
             break
         s[at_.S_USED] = used
         _emit(p, s, out, row, n, r, v, t, f, z, h)

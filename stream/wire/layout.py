@@ -115,7 +115,14 @@ S_KEY: Final = 4
 """Two words of the hash key."""
 S_COUNTED: Final = 6
 """Values of accepted records that are missing by rule."""
-S_TOKENS: Final = 7
+S_WHY: Final = 7
+"""Why the row is not read: `WHY_*`."""
+S_TOKENS: Final = 8
+
+WHY_TOKENS: Final = 0
+"""Its JSON is damaged, doubtful or too long, or there is none."""
+WHY_VALUES: Final = 1
+"""A value is wrong or doubtful."""
 
 T_KIND: Final = 0
 T_START: Final = 1

@@ -21,6 +21,9 @@ I64 = NDArray[np.int64]
 U8 = NDArray[np.uint8]
 F64 = NDArray[np.float64]
 
+EXACT_REASONS = ("rejected", "tokens", "values")
+"""Why a record takes the exact lane: it is rejected; or it is accepted, but the fast lane does not vouch for
+its JSON, or for a value."""
 PAD_BYTES = 32
 """Spare bytes after the last record, so that vector loads never leave the buffer."""
 
@@ -149,6 +152,8 @@ class Batch:
     rejected: tuple[Rejected, ...] = ()
     missing: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """(field, cause) -> count, cause ``bad_geo`` or ``undeclared``."""
+    exact: Mapping[str, int] = field(default_factory=dict, compare=False)
+    """One of ``EXACT_REASONS`` -> records that the fast lane left to the exact lane."""
 
     def __len__(self) -> int:
         """Return the number of accepted rows."""

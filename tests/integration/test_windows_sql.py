@@ -94,4 +94,4 @@ def test_the_comparison_sees_a_millisecond(tmp_path: Path) -> None:
     assert not differences(expected, was)
     spoilt = dict(was) | {"account.idle": [x and x + 1 for x in was["account.idle"]]}
     assert differences(expected, spoilt)
-    assert {item.agg for item in bundle.features.features} == set(Agg) - {"ewma"}
+    assert {item.agg for item in bundle.features.features} == set(Agg) - {"ewma", "sequence"}

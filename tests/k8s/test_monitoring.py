@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import json
+import os
 import subprocess
 import threading
 import time
@@ -49,7 +50,7 @@ def test_promtool_accepts_the_configuration_of_compose() -> None:
     """With the rule file beside it."""
     done = promtool("check", "config", "k8s/monitoring/prometheus.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "SUCCESS: 18 rules found" in done.stdout
+    assert "SUCCESS: 20 rules found" in done.stdout
 
 
 def test_promtool_sees_every_alert_fire_and_stay_silent() -> None:
@@ -122,6 +123,27 @@ def flowing(feed: Feed, rate: int) -> Iterator[None]:
         sender.join()
 
 
+def add_stale_table(rules: Path) -> None:
+    """Add a reference table whose file is older than it may be, and a rule that reads it."""
+    (rules / "reference.yaml").write_text(
+        "apiVersion: fraudstream/v1\nkind: Reference\ntables:\n  profile:\n    key: account.id\n"
+        "    source: {file: data/profile.csv, key: account}\n    stale_after: 7d\n"
+        "    columns: {band: {type: enum, values: [low, high]}}\n"
+    )
+    (rules / "rulesets" / "profile.yaml").write_text(
+        "apiVersion: fraudstream/v1\nkind: RuleSet\n"
+        "defaults: {owner: tests@bank.example, timezone: Asia/Shanghai}\nrules:\n"
+        '  - {id: profile.high, title: high band, on: [payment], when: profile.band == "high", '
+        "severity: low, action: none, score: 5, reason: {en: high band}, "
+        "tests: [{name: high, given: {profile.band: high}, expect: {match: true}}, "
+        "{name: low, given: {profile.band: low}, expect: {match: false}}]}\n"
+    )
+    data = rules / "data" / "profile.csv"
+    data.parent.mkdir()
+    data.write_text("account,band\nA1,high\n")
+    os.utime(data, (1_600_000_000, 1_600_000_000))
+
+
 def unanswered(prometheus: Prometheus, questions: list[Question]) -> list[Question]:
     """Return the queries without any value that is a number."""
     return [
@@ -143,6 +165,7 @@ def test_every_query_of_panels_and_alerts_returns_data_from_a_running_worker(
     tool("prometheus")
     port = free_port()
     site = Site(topics, tmp_path, ROOT / "rules", metrics_port=str(port), snapshot_interval_s="5")
+    add_stale_table(site.rules)
     worker = site.start()
     questions = [*panel_queries(), *rule_selectors()]
     excused = [q for q in questions if any(word in q.expression for word in WITHOUT_DATA)]
@@ -155,13 +178,16 @@ def test_every_query_of_panels_and_alerts_returns_data_from_a_running_worker(
         broken.write_text(whole + "\nnonsense: [")
         worker.wait_for(lambda: "is refused" in worker.text, "the refusal")
         broken.write_text(whole)
+        (site.rules / "data" / "profile.csv").write_text("account,band\nA1,middle\n")
+        worker.wait_for(lambda: "reference_table_refused" in worker.text, "the refusal of the table")
         end = time.monotonic() + 120
         while missing := unanswered(prometheus, expected):
             assert worker.process.poll() is None, worker.text
             assert time.monotonic() < end, "\n".join(f"{q.where}: {q.expression}" for q in missing)
             time.sleep(2)
-        worker.wait_for(lambda: len(firing(prometheus)) >= 2, "alerts that fire")
+        worker.wait_for(lambda: len(firing(prometheus)) >= 3, "alerts that fire")
         assert {"FraudstreamDeadLetters", "FraudstreamReloadRefused"} <= firing(prometheus)
+        assert "FraudstreamReferenceRefused" in firing(prometheus)
         assert not firing(prometheus) & {"FraudstreamWorkerAbsent", "FraudstreamNoDecisions"}
     assert worker.stop() == 0
 

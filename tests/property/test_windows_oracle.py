@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -41,6 +42,10 @@ class Run:
     def __repr__(self) -> str:
         """Return what fits a screen: long streams are made anew from the seed."""
         return f"Run({self.features.time}, {self.features.features}, {len(self.events)} events)"
+
+    def _repr_pretty_(self, printer: Any, _cycle: bool) -> None:
+        """Print the same in Hypothesis' reports, which otherwise write every event."""
+        printer.text(repr(self))
 
 
 @st.composite
@@ -182,6 +187,7 @@ def paned_runs(draw: st.DrawFn) -> Run:
     for item in draw(declarations()):
         length = choose.choice((6 * HOUR, DAY, 2 * DAY, 7 * DAY, 30 * DAY))
         pane = choose.choice((HOUR, HOUR, 6 * HOUR, DAY, 15 * MINUTE, 90_000, 0))
+        pane = 0 if item.agg is Agg.SEQUENCE else pane
         paned = item.window_ms is not None and pane <= length
         declared.append(replace(item, window_ms=length, resolution_ms=pane) if paned else item)
     features = feature_set(declared, time)

@@ -25,7 +25,7 @@ from fraudstream.stream.recovery import DecisionLog, Published
 from fraudstream.stream.services import Services
 from fraudstream.stream.settings import load_settings
 from fraudstream.stream.snapshotting import Snapshotter
-from fraudstream.stream.transport import Outgoing
+from fraudstream.stream.wire.batches_out import Outgoing
 from fraudstream.stream.worker import Worker
 
 BUGS = ("", "snapshot_before_acks", "highest_offset", "journal_not_awaited")

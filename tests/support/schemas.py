@@ -18,6 +18,7 @@ EVENT_TYPES = (
     "outcome",
     "reversal",
     "label",
+    "step_up",
 )
 KINDS = (
     "transfer",
@@ -30,6 +31,8 @@ KINDS = (
     "refund",
     "fee",
 )
+AUTH_METHODS = ("none", "password", "otp_sms", "otp_app", "push", "biometric", "token", "pin")
+IP_KINDS = ("residential", "mobile", "business", "hosting", "vpn", "tor")
 MONEY_EVENTS = ("payment", "card_auth")
 
 
@@ -63,13 +66,31 @@ def default_schema() -> Schema:
             ),
             ("account.opened", Type.DATE, {"path": ("account_opened",)}),
             ("account.segment", Type.CATEGORY, {"path": ("segment",)}),
+            ("account.last_active", Type.DATE, {"path": ("last_active",)}),
             ("customer.id", Type.ID, {"path": ("customer_id",), "personal": "personal", **ids}),
+            ("customer.birth_date", Type.DATE, {"path": ("birth_date",), "personal": "personal"}),
+            ("customer.country", Type.COUNTRY, {"path": ("customer_country",), "default": "CN"}),
             ("card.id", Type.ID, {"path": ("card_id",), "personal": "personal", **ids}),
+            ("card.bin", Type.CATEGORY, {"path": ("card_bin",), **ids}),
             ("device.id", Type.ID, {"path": ("device_id",), "personal": "personal", **ids}),
+            ("branch.id", Type.ID, {"path": ("branch_id",), **ids}),
+            ("terminal.id", Type.ID, {"path": ("terminal_id",), **ids}),
             ("merchant.id", Type.ID, {"path": ("merchant_id",), **ids}),
             ("merchant.mcc", Type.CATEGORY, {"path": ("mcc",), **ids}),
             ("counterparty.id", Type.ID, {"path": ("counterparty_id",), "personal": "personal", **ids}),
             ("counterparty.bank", Type.CATEGORY, {"path": ("counterparty_bank",), **ids}),
+            ("counterparty.iban", Type.ID, {"path": ("counterparty_iban",), "personal": "personal"}),
+            ("counterparty.name", Type.CATEGORY, {"path": ("counterparty_name",), "personal": "personal"}),
+            ("counterparty.country", Type.COUNTRY, {"path": ("counterparty_country",)}),
+            ("counterparty.added_at", Type.TIME, {"path": ("counterparty_added_at",)}),
+            ("counterparty.trusted", Type.BOOL, {"path": ("counterparty_trusted",)}),
+            ("auth.method", Type.ENUM, {"path": ("auth_method",), "values": AUTH_METHODS}),
+            ("auth.sim_swap_at", Type.TIME, {"path": ("sim_swap_at",)}),
+            (
+                "profile.changed",
+                Type.ENUM,
+                {"path": ("profile_changed",), "values": ("email", "phone", "address", "name", "other")},
+            ),
             ("txn.amount", Type.MONEY, {"path": ("amount",), "required_for": MONEY_EVENTS, **money}),
             ("txn.amount_original", Type.MONEY, {"path": ("amount",), "convert": False, **money}),
             ("txn.currency", Type.CATEGORY, {"path": ("currency",), "required_for": MONEY_EVENTS}),
@@ -80,7 +101,13 @@ def default_schema() -> Schema:
                 Type.ENUM,
                 {"path": ("channel",), "values": ("mobile", "web", "atm", "pos", "branch", "api")},
             ),
+            (
+                "txn.funding",
+                Type.ENUM,
+                {"path": ("funding",), "values": ("account", "cash", "card", "loan")},
+            ),
             ("txn.ip", Type.ID, {"path": ("ip",), "personal": "personal"}),
+            ("txn.ip_kind", Type.ENUM, {"path": ("ip_kind",), "values": IP_KINDS}),
             ("txn.country", Type.COUNTRY, {"path": ("country",)}),
             ("txn.city", Type.CATEGORY, {"path": ("city",)}),
             ("txn.geo", Type.GEO, {"path": ("lat",), "path2": ("lon",), "personal": "personal"}),

@@ -185,7 +185,7 @@ class Oracle:
         folded = [(one, *panes.of(one.time, now)) for one in history.folded]
         if evaluate:
             for item in features:
-                result.features[item.name] = self._value(item, history, folded, current)
+                result.features[item.name] = self._value(item, history, folded, current, now - panes.age)
                 result.size[item.name] = self.size
                 # 12. Rows whose window reaches a folded pane; without a window: that lie in one or before.
                 if any(
@@ -231,9 +231,16 @@ class Oracle:
         )
 
     def _value(
-        self, item: Feature, history: _History, folded: list[tuple[_Kept, int, int]], current: _Kept
+        self,
+        item: Feature,
+        history: _History,
+        folded: list[tuple[_Kept, int, int]],
+        current: _Kept,
+        settled: int,
     ) -> tuple[Any, ...] | None:
         as_of, begin = current.time, _begin(item, current.time)
+        if item.agg is Agg.SEQUENCE:
+            return (int(_in_order(item, history, current, begin)),)
         # 1., 2. as_of - w < t <= as_of, in (time, log) order, the current event last.
         chosen = [
             one
@@ -259,15 +266,15 @@ class Oracle:
             exact = {self._of(item.of[0], one) for one in chosen}
             exact |= {value for value, last in newest.items() if last > begin}
             return (min(len(exact), item.max_distinct),)  # 9.
-        return self._aggregate(item, chosen, gone, current)
+        return self._aggregate(item, chosen, gone, current, settled)
 
     def _aggregate(
-        self, item: Feature, chosen: list[_Kept], gone: list[_Kept], current: _Kept
+        self, item: Feature, chosen: list[_Kept], gone: list[_Kept], current: _Kept, settled: int
     ) -> tuple[Any, ...] | None:
         if item.agg is Agg.COUNT:
             return (len(gone) + len(chosen),)
         if item.agg in (Agg.FIRST, Agg.SINCE_FIRST, Agg.LAST, Agg.SINCE_LAST):
-            return self._end(item, chosen, gone, current)
+            return self._end(item, chosen, gone, current, settled)
         numbers = [self._number(item, one.event) for one in [*gone, *chosen]]
         of = self.schema.field(item.of[0])
         scale = 10.0**of.decimals if of.type is Type.NUMBER else None
@@ -296,7 +303,7 @@ class Oracle:
         return (result if scale is None else result / scale,)
 
     def _end(
-        self, item: Feature, chosen: list[_Kept], gone: list[_Kept], current: _Kept
+        self, item: Feature, chosen: list[_Kept], gone: list[_Kept], current: _Kept, settled: int
     ) -> tuple[Any, ...] | None:
         """First or last event, or the time since it."""
         as_of = current.time
@@ -304,6 +311,9 @@ class Oracle:
         ends = gone[:1] if first else gone[-1:]
         if item.window_ms is None:
             # Without a window the first and the last folded event are known with their times.
+            if not first and ends and ends[0].time > as_of:
+                # A folded event that is not there yet hides those that no exact window can see any more.
+                chosen = [one for one in chosen if one is current or one.time > settled]
             ends = [one for one in ends if one.time <= as_of]
         # The current event is the last of all.
         candidates = sorted([*ends, *chosen], key=lambda one: (one is current, one.time))
@@ -321,6 +331,23 @@ class Oracle:
 
 def _scaled(number: int, scale: float | None) -> int | float:
     return number if scale is None else float(number) / scale
+
+
+def _in_order(item: Feature, history: _History, current: _Kept, begin: int) -> bool:
+    """One timestamp for each step: when the latest run up to it began. `unless` clears them."""
+    began: list[int | None] = [None] * len(item.steps)
+    for one in history.kept:
+        if one.time > current.time:
+            break
+        if item.unless is not None and one.event.filters[item.unless]:
+            began = [None] * len(item.steps)
+        for step in reversed(range(len(item.steps))):
+            if one.event.filters[item.steps[step]]:
+                before = one.time if step == 0 else began[step - 1]
+                began[step] = before if before is not None else began[step]
+    if item.unless is not None and current.event.filters[item.unless]:
+        return False
+    return began[-1] is not None and began[-1] > begin
 
 
 def _begin(item: Feature, as_of: int) -> int:

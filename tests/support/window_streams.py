@@ -20,6 +20,7 @@ KEYS: tuple[tuple[str, ...], ...] = (
     ("device.country",),
     ("txn.count", "txn.domestic"),
     ("txn.geo", "device.country"),
+    ("account.id", "txn.amount"),
 )
 NUMBERS = ("txn.amount", "txn.count", "txn.rate", "txn.age")
 VALUES = ("merchant.id", "device.country", "txn.geo", "txn.amount", "event.time")
@@ -81,7 +82,11 @@ def declarations(draw: st.DrawFn) -> list[Feature]:
         length: int | None = WINDOWS[window % len(WINDOWS)]
         if agg is Agg.EWMA or (may_be_windowless and window % 2):
             length = None
-        resolution = 0 if length is None else PANES[pane]
+        resolution = 0 if length is None or agg is Agg.SEQUENCE else PANES[pane]
+        steps: tuple[int, ...] = ()
+        if agg is Agg.SEQUENCE:
+            # One to three earlier steps, some alike; `where` stands for what begins the sequence anew.
+            steps = tuple((of + i * cap) % 3 for i in range(1 + least % 3))
         result.append(
             Feature(
                 name=f"f{number}",
@@ -91,10 +96,12 @@ def declarations(draw: st.DrawFn) -> list[Feature]:
                 window_ms=length,
                 resolution_ms=resolution if length is not None and resolution <= length else 0,
                 half_life_ms=WINDOWS[window % len(WINDOWS)] if agg is Agg.EWMA else 0,
-                where=where if where < 3 else None,
-                exclude_current=bool(exclude),
-                min_count=(0, 0, 0, 1, 2, 5)[least],
+                where=where if where < 3 and not steps else None,
+                exclude_current=bool(exclude) or bool(steps),
+                min_count=0 if steps else (0, 0, 0, 1, 2, 5)[least],
                 max_distinct=(100, 1, 2, 5, 3)[cap] if agg is Agg.DISTINCT else 0,
+                steps=steps,
+                unless=where if steps and where < 3 else None,
             )
         )
     return result

@@ -22,8 +22,15 @@ from fraudstream.stream.windows.store import Admission, FeatureMatrix, WindowSto
 from fraudstream.stream.wire.types import Batch
 
 HASH_KEY = bytes(range(16))
-EARLY = {"CAPACITY_LARGE": 16, "SCAN_MAX": 16, "FOLD_MIN": 4, "PANE_GAIN": 0}
-"""Sizes with which a few events already have summaries and panes."""
+EARLY = {
+    "CAPACITY_LARGE": 16,
+    "SCAN_MAX": 16,
+    "FOLD_MIN": 4,
+    "PANE_GAIN": 0,
+    "MARK_EVENTS": 8,
+    "HOLLOW_MIN": 64,
+}
+"""Sizes with which a few events already have summaries and panes, and a few keys an evacuation."""
 START_MS = 1_767_225_600_000
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 
@@ -55,6 +62,8 @@ SCHEMA = _schema()
 
 def _output(item: Agg, of: Field | None) -> tuple[Type, str]:
     """Return type and representation of a feature over a field."""
+    if item is Agg.SEQUENCE:
+        return Type.BOOL, "i"
     if item in (Agg.COUNT, Agg.DISTINCT):
         return Type.INTEGER, "i"
     if item in (Agg.SINCE_FIRST, Agg.SINCE_LAST):

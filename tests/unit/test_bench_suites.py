@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
 
-from fraudstream.bench import child, points
+from fraudstream.bench import child, core, points
 from fraudstream.bench.__main__ import main
 from fraudstream.bench.chart import Chart, Point
 from fraudstream.bench.columns import OPTIONAL, REFERENCE, Mix, Traffic
 from fraudstream.bench.traffic.generate import generate
+from fraudstream.bench.traffic.reference import TABLES
+from fraudstream.bench.workloads import WORKLOADS
 from fraudstream.stream.errors import FraudstreamError
 
 MEMBERS = {
@@ -125,3 +128,14 @@ def test_each_suite_writes_a_report(suite: str, more: list[str], names: list[str
     content = json.loads(data.read_text())
     assert content["command"].startswith(f"python -m fraudstream.bench {suite}")
     assert content["data"]
+
+
+def test_w2_core_joins_every_reference_table() -> None:
+    """All 72 have content for keys of the traffic, a rule each reads them, the join is a step of its own."""
+    pipeline = core.build(replace(WORKLOADS["W2"], accounts=400))
+    versions = pipeline.enrichment.versions
+    assert set(versions) == {table.name for table in TABLES}
+    reading = [rule for rule in pipeline.bundle.rules if rule.id.startswith("ref.")]
+    assert len(pipeline.bundle.rules) == 2_000 + len(reading) == 2_000 + len(TABLES)
+    source = list(core.slices(replace(WORKLOADS["W2"], accounts=400), 2_000))
+    assert core.measure(pipeline, source, 1_000).step_us["join"] > 0

@@ -30,6 +30,7 @@ NAMES_OF_THE_CONTRACT = {
     "fields_missing_total": ("field", "cause"),
     "history_seconds": ("partition",),
     "rule_evaluations_total": ("rule",),
+    "rule_limited": ("rule",),
     "amount_minor_total": ("decision",),
     "reference_info": ("table", "version"),
     "reference_rows": ("table",),
@@ -37,6 +38,9 @@ NAMES_OF_THE_CONTRACT = {
     "reference_bytes": ("table",),
     "reference_joins_total": ("table", "outcome"),
     "reference_bad_records_total": ("table",),
+    "reference_refused_total": ("table",),
+    "exact_lane_records_total": ("reason",),
+    "wire_fallbacks_total": ("part", "reason"),
 }
 
 
@@ -142,6 +146,8 @@ def test_rules_of_the_bundle_in_force_are_the_only_rules_shown() -> None:
     shown = {key[1]: v for key, v in samples(metrics).items() if key[0] == "fraudstream_rule_outcomes_total"}
     assert shown == {
         (("outcome", "excepted"), ("rule", "b")): 0,
+        (("outcome", "limited"), ("rule", "b")): 0,
+        (("outcome", "limited"), ("rule", "c")): 0,
         (("outcome", "true"), ("rule", "b")): 0,
         (("outcome", "unknown"), ("rule", "b")): 6,
         (("outcome", "excepted"), ("rule", "c")): 0,

@@ -36,7 +36,7 @@ def test_check_tells_what_is_wrong_and_ends_with_1(folder: Path, capsys: pytest.
     """A refused file, files that do not compile, nothing to check."""
     write_profiles(folder, {"a1": ("top", "10")})
     assert main(["reference", "check", str(folder), "--model", "none"]) == 1
-    assert "column `band` was `top`" in capsys.readouterr().err
+    assert "row 1: column `band` was not shown (personal), expected one of" in capsys.readouterr().err
     (folder / "reference.yaml").write_text("nonsense: [")
     assert main(["reference", "check", str(folder), "--model", "none"]) == 1
     (folder / "reference.yaml").unlink()

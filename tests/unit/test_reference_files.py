@@ -107,7 +107,7 @@ BAD = (
     ("no bool", {"trusted": "yes"}, "expected `true` or `false`"),
     ("a long text", {"city": "x" * 300}, "at most 256 bytes"),
     ("no id", {"twin": 'a"b'}, "an id of 1 to 128 characters"),
-    ("off the globe", {"lat": "91", "lon": "1"}, "no point of the globe"),
+    ("off the globe", {"lat": "91", "lon": "1"}, "a point of the globe"),
     ("no country", {"born": "cn"}, "two capital letters"),
 )
 

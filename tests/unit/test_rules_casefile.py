@@ -106,6 +106,43 @@ def test_missing_is_written_or_left_out() -> None:
         assert results(files)["nothing known"].status == "passed"
 
 
+def test_events_may_be_written_by_names_of_fields() -> None:
+    """The records are the same as by members, so that a pack's tests run where members have other names."""
+    files = changed(CARD, "  effective: {from: 2026-01-01T00:00:00+08:00, until: 2026-12-31}\n", "")
+    before = records_of(files)
+    text = files[CARD].decode()
+    for member, name in (("event_type", "event.type"), ("card_id", "card.id"), ("amount", "txn.amount"), ("status", "txn.status")):  # fmt: skip
+        text = text.replace(f"{member}: ", f"{name}: ")
+    files[CARD] = text.encode()
+    assert records_of(files) == before
+    schema = files["schema.yaml"].decode()
+    for member in ("event_type", "card_id", "amount", "status", "account_id", "event_time"):
+        schema = schema.replace(f"path: {member}", f"path: wire.{member}")
+    files["schema.yaml"] = schema.replace("currency: currency", "currency: txn.currency").encode()
+    last = records_of(files)[-1][1]
+    assert last["wire"] == {
+        "event_type": "card_auth",
+        "card_id": "c1",
+        "amount": "1.20",
+        "account_id": "a1",
+        "event_time": "2026-01-15T04:00:00.000Z",
+    }
+
+
+def test_a_place_and_a_constant_by_name() -> None:
+    """A place has two members; a constant has none."""
+    old = 'event: {event_type: card_auth, card_id: c1, amount: "1.20"}'
+    files = changed(CARD, old, old[:-1] + ", txn.geo: [30.5, 104.1], event.time: 2026-03-01T00:00:00Z}")
+    last = records_of(files)[-1][1]
+    assert (last["lat"], last["lon"], last["event_time"]) == (30.5, 104.1, "2026-03-01T00:00:00Z")
+    for wrong, message in (
+        ("txn.geo: 30.5", "`txn.geo` was"),
+        ("source.bank: ICBC", "`source.bank` is a constant"),
+    ):
+        errors = compile_sources(changed(CARD, old, f"{old[:-1]}, {wrong}}}")).errors
+        assert [item.message[: len(message)] for item in errors] == [message]
+
+
 def test_history_becomes_whole_records() -> None:
     """Ids, account, currency, type and times are filled in; given members stay as written."""
     files = changed(CARD, "  effective: {from: 2026-01-01T00:00:00+08:00, until: 2026-12-31}\n", "")

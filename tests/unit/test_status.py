@@ -31,6 +31,7 @@ class Part:
     number: int = 0
     next_offset: int = 40
     began_s: float = 0.0
+    bundle_since: int = 0
     snapshot_s: float | None = None
     running: InForce | None = None
     caught_up: bool = True
@@ -136,6 +137,7 @@ def test_a_partition_shows_lag_mode_and_the_age_of_its_snapshot(bundle: Bundle) 
             "partition": 0,
             "mode": "shadow",
             "bundle": "sha256:aa",
+            "bundle_since": 0,
             "replaying": True,
             "next_offset": 40,
             "log_end": 100,

@@ -113,3 +113,25 @@ def test_batch_borders_and_restarts_do_not_show(size: int) -> None:
     assert [(one.flags, one.features) for one in found] == [(one.flags, one.features) for one in expected]
     assert parts.state_hash() == whole.state_hash()
     assert whole.evicted_keys > 0
+
+
+def test_events_that_nobody_sees_do_not_say_that_a_key_is_whole() -> None:
+    """Whether they have left already depends on snapshots and batches, which may not show in a flag.
+
+    Account 0 has an event before the newest key that went; six hours later it is in no window.
+    """
+    bound = 600 * 164
+    features = features_with(bound)
+    events = [*one_each(BORDER - 2), event(BORDER - 2, 0, START_MS + (BORDER - 2) * 1_000)]
+    events += [event(BORDER - 1, 5_000, START_MS + BORDER * 1_000)]
+    events += [event(BORDER, 5_001, START_MS + BORDER * 1_000), event(BORDER + 1, 5_001, START_MS + 6 * HOUR)]
+    last = event(BORDER + 2, 0, START_MS + 6 * HOUR + 10_000)
+    flags = []
+    for saves in (False, True):
+        store = WindowStore(features, SCHEMA)
+        sent(store, features, [*events, event(BORDER + 3, 5_001, START_MS + 6 * HOUR + 10_000)])
+        assert store.evicted_keys > 300
+        if saves:
+            store.snapshot()
+        flags.append(sent(store, features, [last])[0].flags)
+    assert flags[0] == flags[1] == Flag.APPROXIMATE

@@ -1,0 +1,1 @@
+"""The language server of rule files: what editors show while an operator writes."""

@@ -1,0 +1,1 @@
+"""Backtests: features computed once and kept, rules run over them again."""
