@@ -26,7 +26,7 @@ _SIN = np.round(np.sin(_ANGLE), 12)
 _COS = np.round(np.cos(_ANGLE), 12)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")  # counting references of its arrays cost more than the work
 def read_input(  # type: ignore[no-untyped-def]
     binding, i, row, field_value, field_state, feature_value, feature_state, word, real
 ):

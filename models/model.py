@@ -16,7 +16,7 @@ import numpy as np
 
 from fraudstream.models import kernel_score
 from fraudstream.models.inputs import F64, I64, U8, Columns, Input, ModelError, names_read
-from fraudstream.models.kernel_inputs import UNKNOWN, transform_inputs
+from fraudstream.models.kernel_inputs import transform_inputs
 from fraudstream.models.kernel_score import Table
 from fraudstream.models.members import ROLES, Member, check_member
 from fraudstream.models.table import build_table, union
@@ -94,8 +94,6 @@ class Model:
     def score(self, binding: I64, columns: Columns, wanted: U8, scope: Scope) -> I64:
         """Return scores [M, n] in millionths of the rows that each model wants, -1 (missing) for others."""
         n = len(wanted)
-        x = np.empty((n, len(self.inputs)))
-        present = np.full((n, len(self.inputs)), UNKNOWN, np.uint8)
         result = np.empty((len(self.members), n))
         kernel_score.score_members(
             self.table,
@@ -105,8 +103,6 @@ class Model:
             scope.begin,
             scope.conditions,
             scope.allowed,
-            x,
-            present,
             result,
         )
         micro = np.empty((len(self.members), n), np.int64)
