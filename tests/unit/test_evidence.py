@@ -105,7 +105,9 @@ def test_inputs_are_bound_to_the_words_of_their_names():
     assert bound.binding[:, 0].tolist() == [0, 1, 0, 0]
     assert bound.binding[:3, 2].tolist() == [0, 1, 0]
     assert bound.binding[:, 4].tolist() == [slots[0].values.index("atm"), 0, -480, 0]
-    assert bound.scope.tolist() == [int(name == "payment") for name in bundle.slots["event.type"].values]
+    kind = bundle.slots["event.type"]
+    assert bound.scope.conditions.tolist() == [[kind.column, 0]]
+    assert bound.scope.allowed.tolist() == [int(name == "payment") for name in kind.values]
     for bad in (
         Input("no.such"),
         Input("model.score"),
