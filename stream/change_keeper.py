@@ -44,7 +44,8 @@ from fraudstream.stream.partition import Partition
 from fraudstream.stream.recovery import check_bundle
 from fraudstream.stream.reference_keeper import ReferenceKeeper
 from fraudstream.stream.services import Services
-from fraudstream.stream.transport import Outgoing, settle
+from fraudstream.stream.transport import settle
+from fraudstream.stream.wire.batches_out import Outgoing
 
 POLL_S = 0.2
 """Between two looks at the control topic."""
@@ -83,6 +84,7 @@ class ChangeKeeper:
         """The directory was edited while no worker ran; it is announced once it is journaled."""
         self._told: Report | None = None
         self._last: tuple[str, State, str] = ("", "active", "")
+        self._gone = False
         self._turn = asyncio.Lock()
 
     # Start -------------------------------------------------------------------------------------------
@@ -189,8 +191,9 @@ class ChangeKeeper:
 
     async def farewell(self) -> None:
         """Take back the report: this worker owns nothing any more."""
-        if self._told is not None:
-            key, _ = write_report(self._told)
+        told, self._told, self._gone = self._told, None, True
+        if told is not None:
+            key, _ = write_report(told)
             await self._append(key, None)
 
     async def _follow(self) -> None:
@@ -412,7 +415,7 @@ class ChangeKeeper:
         }
         change, state, problem = self._last
         told = Report(self._services.owner, 0, change, state, problem, partitions)
-        if told == self._told or (self._told is None and not partitions and not change):
+        if self._gone or told == self._told or (self._told is None and not partitions and not change):
             return
         self._told = told
         await self._append(*write_report(replace(told, at_ms=time.time_ns() // 1_000_000)))

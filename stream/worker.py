@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -212,6 +213,9 @@ class Worker:
                 lambda: list(app.owner.partitions.values()),
             )
             self._spawn(watch.run(), "model file")
+        # What the start made stays to the end: no full collection has to walk it while decisions wait.
+        gc.collect()
+        gc.freeze()
 
     async def _decide_rules(
         self, services: Services, changes: ChangeKeeper, tables: ReferenceKeeper, checked: Checked

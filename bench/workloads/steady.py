@@ -168,7 +168,7 @@ def _files(prefix: str, features: dict[str, tuple[str, str]], scales: dict[str, 
 
 
 def w1a_files(resolution: str = "") -> dict[str, bytes]:  # noqa: ARG001 no window is long enough for it
-    """Write W1a's rules directory: the shipped schema, 60 features, 200 generated rules."""
+    """Write W1a's rules directory: a schema, 60 features, 200 generated rules."""
     return _files("w1a", _w1a_features(), {})
 
 

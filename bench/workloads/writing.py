@@ -68,8 +68,8 @@ def write_rule(rng: random.Random, rule_id: str, number: int, tests: Mapping[str
 
 
 def write_directory(features: str, rule_sets: Mapping[str, Iterable[str]]) -> dict[str, bytes]:
-    """Return a rules directory: the shipped schema, ``features.yaml`` and rule sets by name."""
-    schema = files("fraudstream.rules").joinpath("schema.yaml").read_bytes()
+    """Return a rules directory: the workloads' own schema, ``features.yaml`` and rule sets by name."""
+    schema = files(__package__).joinpath("schema.yaml").read_bytes()
     return {
         "schema.yaml": schema,
         "features.yaml": features.encode(),

@@ -38,7 +38,7 @@ def widened(before: Compiled, after: Compiled) -> list[str]:
 
 def _rules(a: Declared, b: Declared) -> Iterator[str]:
     old = {rule.id: rule for rule in a.rules}
-    proof = _Proof(a, b)
+    proof = Proof(definitions(a), definitions(b), ranges_of(b))
     blocking = {item.id for item in b.typologies.typologies if item.block_at is not None}
     for rule in b.rules:
         if not _acts(rule):
@@ -61,7 +61,7 @@ def _acts(rule: DeclaredRule) -> bool:
     return bool(rule.evaluated and rule.mode.value != "shadow" and rule.full is not None)
 
 
-def _rule(a: DeclaredRule, b: DeclaredRule, proof: _Proof, *, decides: bool, scores: bool) -> Iterator[str]:
+def _rule(a: DeclaredRule, b: DeclaredRule, proof: Proof, *, decides: bool, scores: bool) -> Iterator[str]:
     if decides and a.action is not b.action:
         yield f"action {a.action.name.lower()} -> {b.action.name.lower()}"
     if b.never_override and not a.never_override:
@@ -89,7 +89,7 @@ def _points(rule: DeclaredRule) -> int:
     return max((band.score for band in rule.parts.bands), default=rule.score)
 
 
-def _same_bands(a: DeclaredRule, b: DeclaredRule, proof: _Proof) -> bool:
+def _same_bands(a: DeclaredRule, b: DeclaredRule, proof: Proof) -> bool:
     old, new = ([(item.condition.checked.term, item.score) for item in rule.parts.bands] for rule in (a, b))
     return len(old) == len(new) and all(
         x[1] >= y[1] and proof.same(x[0], y[0]) for x, y in zip(old, new, strict=True)
@@ -128,15 +128,24 @@ def _block_at(bands: tuple[ModelBand, ...]) -> float:
     return min((band.at_micro for band in bands if band.action is Action.BLOCK), default=math.inf)
 
 
-class _Proof:
+class Proof:
     """Proves that one condition is true only where another is; what it can not prove it denies."""
 
-    def __init__(self, a: Declared, b: Declared) -> None:
-        self._definitions = (_definitions(a), _definitions(b))
+    def __init__(
+        self, before: Mapping[str, str], after: Mapping[str, str], ranges: Mapping[str, Region]
+    ) -> None:
+        """Prepare proofs.
+
+        Args:
+            before: what each name is in the directory before; names that differ are different values.
+            after: the same of the directory after.
+            ranges: bounds of names by their declaration.
+        """
+        self._definitions = (before, after)
         self._numbers: dict[object, int] = {}
         self._known: dict[int, tuple[Term, int]] = {}
         self._side: dict[int, int] = {}
-        self._ranges = ranges_of(b)
+        self._ranges = ranges
         self._steps = 0
         self._depth = 0
 
@@ -172,8 +181,8 @@ class _Proof:
             return self._implies(new, new_holds, old.args[0], not old_holds)
         if new_holds == old_holds and self._of(new) == self._of(old):
             return True
-        if old.constant is not None:
-            return bool(old.constant.value) == old_holds
+        if old.constant is not None and bool(old.constant.value) == old_holds:
+            return True
         if new.constant is not None:
             return bool(new.constant.value) != new_holds
         if old.op == ("and" if old_holds else "or"):
@@ -278,7 +287,7 @@ def _opposite(atom: Atom) -> Atom:
     return Atom(atom.term, _OPPOSITE[atom.op], atom.values)
 
 
-def _definitions(declared: Declared) -> Mapping[str, str]:
+def definitions(declared: Declared) -> Mapping[str, str]:
     """Return what each readable name is, by its name; columns are left out, they move."""
     found: dict[str, str] = {}
     for slot in declared.slots.values():

@@ -105,6 +105,8 @@ class Figures:
     overlap: Overlap
     labels: Tally
     """All labelled transactions."""
+    suppressing: bool = False
+    """Some rule has ``suppress``."""
     absent: int = 0
     """Records that did not happen, in the simulation."""
 
@@ -149,6 +151,7 @@ def figures(
         ),
         _overlap(rules, matched),
         facts.tally(facts.row[facts.label != 0]),
+        any(rule.suppress is not None for rule in bundle.rules),
     )
 
 

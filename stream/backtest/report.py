@@ -81,6 +81,8 @@ def caveats(report: Report) -> Iterator[str]:
             "Attempts count as in production: a payment that is blocked here still stands in later windows. "
             "`--blocked-do-not-happen` simulates that it does not."
         )
+    if found.suppressing:
+        yield "Alerts that `suppress` leaves off the alerts topic are counted: they keep their decision."
     if not found.labels.count:
         yield "No labels: nothing is said about precision and recall."
         return

@@ -35,6 +35,8 @@ class Row:
     duplicate_of: int
     """Offset of the first record with this content, -1: none."""
     hash_key: bytes
+    decision: int = -1
+    """``Decision`` as it was given, with limits and shadow mode; -1: not known."""
 
     @property
     def decoded(self) -> Decoded:
@@ -69,6 +71,7 @@ def row_of_result(result: Result, offset: int, hash_key: bytes) -> Row | None:
         int(outcome.flags[one][0]),
         int(outcome.duplicate_of[one][0]),
         hash_key,
+        int(outcome.decision[one][0]),
     )
 
 

@@ -16,7 +16,7 @@ from fraudstream.stream.backtest import layout as at
 from fraudstream.stream.backtest.build import BATCH, fingerprint_of
 from fraudstream.stream.backtest.candidate import Candidate, load_candidate
 from fraudstream.stream.backtest.counterfactual import Counterfactuals
-from fraudstream.stream.backtest.explainer import Explained, Explainer, RuleSeen, Setting, score_parts
+from fraudstream.stream.backtest.explainer import WORDS, Explained, Explainer, RuleSeen, Setting, score_parts
 from fraudstream.stream.backtest.reader import FeatureLog
 from fraudstream.stream.backtest.row import Row, row_of_log, row_of_result
 from fraudstream.stream.commands.backtest import add_log_arguments, source_of, store_of
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "examples:\n"
         "  fraudstream rules why 0:18231 --input input.jsonl --format envelope --journal journal.jsonl "
         "--control control.jsonl\n"
-        "  fraudstream rules why 0:61031 --input log.jsonl --rules rules/"
+        "  fraudstream why 0:61031 --input log.jsonl --rules rules/"
     )
 
 
@@ -180,6 +180,8 @@ def _head(src: str, row: Row, explained: Explained, explainer: Explainer, how: s
     if row.flags & int(Flag.DUPLICATE):
         partition, _, _ = src.partition(":")
         yield f"It repeats {partition}:{row.duplicate_of}, whose decision was given again; see that one."
+    elif row.decision >= 0 and WORDS[row.decision] != explained.decision:
+        yield f"It was decided as {WORDS[row.decision]}: a limit of a rule or shadow mode was in force."
     if explained.reasons:
         yield "Reasons:"
         yield from (f"  {code}: {text}" for code, text in explained.reasons)

@@ -27,6 +27,8 @@ from fraudstream.stream.windows import kernel_arena, layout
 from fraudstream.stream.windows.kernel_bits import pointer
 from fraudstream.stream.windows.store import WindowStore
 
+pytestmark = pytest.mark.timeout(1_800)
+"""On a machine that others use too."""
 TIME = TimeSettings(allowed_lateness_ms=10 * MINUTE, dedup_ms=HOUR)
 NEVER_HOLLOW = 1 << 50
 FEATURES = [

@@ -28,6 +28,9 @@ from fraudstream.rules.bundle import Agg, FeatureSet, TimeSettings
 from fraudstream.stream.outcome import Flag
 from fraudstream.stream.windows.store import WindowStore
 
+pytestmark = pytest.mark.timeout(1_800)
+"""On a machine that others use too."""
+
 
 @dataclass(frozen=True)
 class Run:

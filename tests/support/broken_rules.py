@@ -180,7 +180,7 @@ MISTAKES: tuple[tuple[str, str, str, str], ...] = (
     ("a table that nothing reads", PROFILE, 'and customer_profile.band in ["medium", "high"]', 'and txn.channel == "pos"'),
     ("a sequence of one step", CARD, WHEN, "sequence: {by: card.id, within: 10m, steps: [{when: burst}]}"),
     ("a sequence without a key", CARD, WHEN, "sequence: {within: 10m, steps: [{on: payment}, {}]}"),
-    ("a sequence by an amount", CARD, WHEN, "sequence: {by: txn.amount, within: 10m, steps: [{on: payment}, {}]}"),
+    ("a sequence by a place", CARD, WHEN, "sequence: {by: txn.geo, within: 10m, steps: [{on: payment}, {}]}"),
     ("a sequence by nothing known", CARD, WHEN, "sequence: {by: card, within: 10m, steps: [{on: payment}, {}]}"),
     ("a sequence's unknown event type", CARD, WHEN, "sequence: {by: card.id, within: 10m, steps: [{on: paymnt}, {}]}"),
     ("a step that reads a window", CARD, WHEN, "sequence: {by: card.id, within: 10m, steps: [{on: payment, when: card.declines_10m > 1}, {}]}"),

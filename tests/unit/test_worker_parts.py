@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
@@ -14,20 +13,13 @@ from fraudstream.stream.lease import Lease
 from fraudstream.stream.pieces import PieceSize
 from fraudstream.stream.snapshots import Header, SnapshotDamaged, SnapshotStore, read_snapshot
 from fraudstream.stream.windows.snapshot import unseal
+from fraudstream.stream.wire.types import Slice
 
 
-class Made(NamedTuple):
-    """A record as the consumer gives it."""
-
-    offset: int
-    timestamp: int = 0
-    key: bytes | None = None
-    value: bytes | None = b"{}"
-
-
-def records(*offsets: int) -> list[Made]:
-    """Return records with these offsets."""
-    return [Made(offset) for offset in offsets]
+def records(*offsets: int) -> Slice:
+    """Return one fetch of records with these offsets."""
+    count = len(offsets)
+    return Slice.from_records(0, [b"{}"] * count, [None] * count, offsets, [0] * count)
 
 
 def test_records_at_the_position_are_next_and_stand_for_their_holes() -> None:
@@ -36,8 +28,7 @@ def test_records_at_the_position_are_next_and_stand_for_their_holes() -> None:
     intake.seek(5)
     intake.moved = True
     assert intake.judge(records(5, 6, 9)) is Verdict.NEXT
-    begin, end, part = intake.take(records(5, 6, 9))
-    assert (begin, end, list(part.offset)) == (5, 10, [5, 6, 9])
+    assert intake.take(records(5, 6, 9)) == (5, 10)
     assert intake.judge(records(12)) is Verdict.JUMP
     assert intake.judge(records(9)) is Verdict.BACK
 
