@@ -6,6 +6,7 @@ curves    cost against keys, history, features and rules; growth of state
 memory    bytes a key, an event, an idle account; whole banks
 snapshot  a partition's state copied out and read back
 backtest  features made once and kept, one changed rule run over a month of them
+models    models of every family alone, and 450 registered ones at once
 kafka     through a real broker, closed loop
 latency   through a real broker, open loop
 all       core, kafka and latency
@@ -19,7 +20,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from fraudstream.bench import backtest, core, curves, kafka, memory, report, snapshot, windows
+from fraudstream.bench import backtest, core, curves, kafka, memory, models, report, snapshot, windows
 from fraudstream.bench.chart import Chart
 from fraudstream.bench.report import Table
 from fraudstream.bench.workloads import WORKLOADS, Workload
@@ -27,7 +28,7 @@ from fraudstream.bench.workloads import WORKLOADS, Workload
 BATCHES = (1, 8, 64, 1000)
 SNAPSHOT_ACCOUNTS = 1_000_000
 ALL = ("core", "kafka", "latency")
-MEASURES = ("windows", "curves", "memory", "snapshot", "backtest")
+MEASURES = ("windows", "curves", "memory", "snapshot", "backtest", "models")
 
 Found = tuple[dict[str, object], list[Table], dict[str, object], list[Chart]]
 """Parameters, tables, data, charts."""
@@ -127,6 +128,11 @@ def _backtest(args: argparse.Namespace, _workload: Workload) -> Found:
     return {"made": made, "rows": rows}, tables, data, []
 
 
+def _models(args: argparse.Namespace, _workload: Workload) -> Found:
+    tables, data = models.run(args.rounds)
+    return {"rounds": args.rounds}, tables, data, []
+
+
 SUITES: dict[str, Callable[[argparse.Namespace, Workload], Found]] = {
     "core": _core,
     "kafka": _kafka,
@@ -136,6 +142,7 @@ SUITES: dict[str, Callable[[argparse.Namespace, Workload], Found]] = {
     "memory": _memory,
     "snapshot": _snapshot,
     "backtest": _backtest,
+    "models": _models,
 }
 
 

@@ -25,7 +25,8 @@ from fraudstream.bench import report
 from fraudstream.bench.traffic.fraud import PATTERNS
 from fraudstream.bench.traffic.generate import generate
 from fraudstream.bench.traffic.records import Chunk
-from fraudstream.models.linear import LinearModel, load_model
+from fraudstream.models.file import load_model
+from fraudstream.models.model import Model
 from fraudstream.rules.bundle import Bundle
 from fraudstream.rules.compiler.compile import compile_sources, read_directory
 from fraudstream.stream.outcome import Decision
@@ -116,7 +117,7 @@ def calibrate(
     seed: int,
     count: int,
     bundle: Bundle,
-    model: LinearModel | None,
+    model: Model | None,
     advance: Callable[[int], object] = lambda _: None,
 ) -> Calibration:
     """Decide ``count`` generated events of a seed and count decisions against labels."""

@@ -17,7 +17,8 @@ from rich.progress import Progress
 from fraudstream.bench.report import Table
 from fraudstream.bench.traffic import reference
 from fraudstream.bench.workloads import START_MS, Workload
-from fraudstream.models.linear import LinearModel, load_model
+from fraudstream.models.file import load_model
+from fraudstream.models.model import Model
 from fraudstream.rules.bundle import Bundle
 from fraudstream.rules.compiler.compile import compile_sources
 from fraudstream.stream.enrichment.directory import TableFiles, version_from
@@ -79,7 +80,7 @@ def build(workload: Workload, resolution: str = "") -> Pipeline:
     return Pipeline(0, HASH_KEY, compiled.bundle, model, enrichment=enrichment)
 
 
-def with_tables(workload: Workload, bundle: Bundle, model: LinearModel | None) -> Enrichment:
+def with_tables(workload: Workload, bundle: Bundle, model: Model | None) -> Enrichment:
     """Write the reference tables of the workload's bank, and load them."""
     with tempfile.TemporaryDirectory() as home:
         reference.write_reference(Path(home), workload.accounts, workload.seed, START_MS)

@@ -22,7 +22,8 @@ from rich.progress import Progress
 
 from fraudstream.bench.traffic.generate import generate
 from fraudstream.bench.traffic.records import Chunk, rfc3339
-from fraudstream.models.linear import Columns, Input, blank_model
+from fraudstream.models.file import blank_model
+from fraudstream.models.inputs import Columns, Input
 from fraudstream.models.train import Examples, Settings, export_river, learn
 from fraudstream.rules.bundle import Bundle
 from fraudstream.rules.compiler.compile import compile_sources, read_directory

@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from river import compose, linear_model, optim, preprocessing
 
-from fraudstream.models.linear import F64, I64, U8, Input, dump_model
+from fraudstream.models.inputs import F64, I64, U8, Input
+from fraudstream.models.linear import dump_model
+from fraudstream.models.protocol import average_precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Examples(NamedTuple):
     """Labelled rows in event order; n rows, k inputs."""
 
     x: F64
-    """[n, k] transformed inputs (:meth:`LinearModel.transform`)."""
+    """[n, k] transformed inputs (:meth:`fraudstream.models.model.Model.transform`)."""
     present: U8
     """[n, k]"""
     fraud: NDArray[np.bool_]
@@ -100,7 +102,7 @@ def export_river(
     settings: Settings,
     training: Mapping[str, Any],
 ) -> bytes:
-    """Write a learned pipeline as a model file (:mod:`fraudstream.models.linear`)."""
+    """Write a learned pipeline as a model file of format 1 (:mod:`fraudstream.models.linear`)."""
     scaler = model["StandardScaler"]
     regression = model["LogisticRegression"]
     keys = [item.key for item in inputs]
@@ -114,18 +116,6 @@ def export_river(
         float(regression.intercept),
         {"library": "river", "settings": asdict(settings), **training},
     )
-
-
-def average_precision(score: F64, positive: NDArray[np.bool_], weight: F64) -> float:
-    """Return the area under the precision-recall curve as a step sum; rows with one score stand together."""
-    order = np.argsort(-score, kind="stable")
-    score, positive, weight = score[order], positive[order], weight[order]
-    last = np.append(np.flatnonzero(np.diff(score)), len(score) - 1)
-    found = np.cumsum(weight * positive)[last]
-    shown = np.cumsum(weight)[last]
-    if not len(found) or found[-1] == 0:
-        return float("nan")
-    return float(np.sum(np.diff(found, prepend=0.0) * found / shown) / found[-1])
 
 
 def _as_dict(keys: Sequence[str], examples: Examples, row: int) -> dict[str, float]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from fraudstream.models.linear import LinearModel
+from fraudstream.models.model import Model
 from fraudstream.rules.bundle import Bundle
 from fraudstream.stream import messages
 from fraudstream.stream.changes import (
@@ -61,7 +61,7 @@ class ChangeKeeper:
     def __init__(
         self,
         services: Services,
-        model: LinearModel | None,
+        model: Model | None,
         tables: ReferenceKeeper,
         partitions: Callable[[], Iterable[Partition]],
         reader: LogReader,

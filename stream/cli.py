@@ -27,6 +27,7 @@ COMMANDS = {
     "rules": "fraudstream.stream.commands.rules",
     "reference": "fraudstream.stream.commands.reference",
     "features": "fraudstream.stream.commands.features",
+    "models": "fraudstream.stream.commands.models",
     "replay": "fraudstream.stream.commands.replay",
     "why": "fraudstream.stream.commands.why",
     "export": "fraudstream.stream.commands.export",

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from fraudstream.models.linear import LinearModel, load_model
+from fraudstream.models.file import load_model
+from fraudstream.models.model import Model
 from fraudstream.rules.bundle import Bundle
 from fraudstream.rules.compiler.compile import compile_archive
 from fraudstream.stream.control_store import ControlError, Kind, find_content, split_content
@@ -45,7 +46,7 @@ class Catalogue:
         self._reader = reader
         self._timeout_s = timeout_s
         self._bundles: dict[str, Bundle] = {}
-        self._models: dict[str, tuple[bytes, LinearModel]] = {}
+        self._models: dict[str, tuple[bytes, Model]] = {}
         self._tables: dict[str, TableVersion] = {}
         self._table_data: dict[str, bytes] = {}
         self._index = ControlIndex(topic, reader)
@@ -57,7 +58,7 @@ class Catalogue:
         """Know a bundle that was compiled here."""
         self._bundles[bundle.hash] = bundle
 
-    def add_model(self, content: bytes) -> LinearModel:
+    def add_model(self, content: bytes) -> Model:
         """Know a model of this machine."""
         model = load_model(content)
         self._models[model.version] = (content, model)
@@ -136,7 +137,7 @@ class Catalogue:
         async with self._turn:
             return await self._read("bundle", version)
 
-    async def model(self, version: str) -> LinearModel | None:
+    async def model(self, version: str) -> Model | None:
         """Return a model, read from the control topic unless it is known; None for ``none``.
 
         Raises:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fraudstream.models.linear import LinearModel
+from fraudstream.models.model import Model
 from fraudstream.rules.bundle import Bundle
 from fraudstream.rules.compiler.casefile import run_tests
 from fraudstream.rules.compiler.compile import Compiled, read_directory
@@ -48,7 +48,7 @@ def stamp(path: Path) -> Stamp:
     return tuple(found)
 
 
-def check_directory(path: Path, model: LinearModel | None, table_files: TableFiles | None = None) -> Checked:
+def check_directory(path: Path, model: Model | None, table_files: TableFiles | None = None) -> Checked:
     """Read, compile in a child process with limits, and run the embedded tests. Blocks for a second or so.
 
     ``table_files`` remembers the files of reference tables between two calls.
@@ -61,10 +61,10 @@ def check_directory(path: Path, model: LinearModel | None, table_files: TableFil
 
 
 def check_files(
-    files: Mapping[str, bytes], model: LinearModel | None, table_files: TableFiles | None = None
+    files: Mapping[str, bytes], model: Model | None, table_files: TableFiles | None = None
 ) -> Checked:
     """Compile rule files and run their embedded tests; without ``table_files`` tables have no rows."""
-    inputs = None if model is None else [item.name for item in model.inputs]
+    inputs = None if model is None else list(model.reads)
     compiled = compile_isolated(files, inputs)
     if compiled.bundle is None:
         return Checked(None, render_all(compiled.errors, files), len(compiled.errors))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from fraudstream.models.linear import LinearModel
+from fraudstream.models.model import Model
 from fraudstream.rules.bundle import Bundle, Mode, Rule
 from fraudstream.rules.compiler.compile import (
     BundleError,
@@ -61,7 +61,7 @@ def judge(
     change: Change,
     archive: bytes,
     ground: Ground,
-    model: LinearModel | None,
+    model: Model | None,
     tables: TableFiles | None,
     *,
     running: bool,

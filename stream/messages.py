@@ -84,6 +84,19 @@ RULES_NOT_IN_FORCE = Message(
     ("problem",),
     per=("problem",),
 )
+MODEL_REFUSED = Message(
+    "model_refused",
+    logging.WARNING,
+    "{path} was changed and is refused; the models before stay in force: {problem}",
+    "Put a whole file there, e.g. by `fraudstream models promote` or `rollback`.",
+    per=("problem",),
+)
+MODEL_APPLIED = Message(
+    "model_applied",
+    logging.INFO,
+    "{path} was changed: models `{models}` are journaled on {partitions} partitions",
+    "Watch the scores for some minutes; `fraudstream models rollback` takes it back.",
+)
 CHANGE_APPLIED = Message(
     "change_applied",
     logging.INFO,

@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping
 from enum import Enum
 
-from fraudstream.models.linear import LinearModel
+from fraudstream.models.model import Model
 from fraudstream.rules.bundle import Bundle
 from fraudstream.stream import messages
 from fraudstream.stream.emission import Emission, Flight
@@ -117,7 +117,7 @@ class Partition:
         self._wake.set()
 
     async def prepare(
-        self, bundle: Bundle, model: LinearModel | None, versions: Mapping[str, TableVersion]
+        self, bundle: Bundle, model: Model | None, versions: Mapping[str, TableVersion]
     ) -> None:
         """Bind what is large of reference tables to come, beside the loop."""
         if (pipeline := self.pipeline) is None:
@@ -280,7 +280,7 @@ class Partition:
         self._published_last = published.last
 
     async def _make_pipeline(
-        self, snapshot: Snapshot | None, bundle: Bundle, model: LinearModel | None
+        self, snapshot: Snapshot | None, bundle: Bundle, model: Model | None
     ) -> Pipeline:
         start = self._journal.journal.start
         assert start is not None
@@ -299,7 +299,7 @@ class Partition:
         pipeline.on_step = self._services.observer.step
         return pipeline
 
-    async def _enrichment(self, version: InForce, bundle: Bundle, model: LinearModel | None) -> Enrichment:
+    async def _enrichment(self, version: InForce, bundle: Bundle, model: Model | None) -> Enrichment:
         """Bind the reference tables of a version, from what is bound or prepared where that will do."""
         start = self._journal.journal.start
         assert start is not None
@@ -333,7 +333,7 @@ class Partition:
         assert self._snapshotter is not None
         return self._snapshotter
 
-    async def _load(self, version: InForce) -> tuple[Bundle, LinearModel | None]:
+    async def _load(self, version: InForce) -> tuple[Bundle, Model | None]:
         catalogue = self._services.catalogue
         return await catalogue.bundle(version.bundle), await catalogue.model(version.models)
 
@@ -495,7 +495,7 @@ class Partition:
             self._pipeline.switch(bundle, model, live=version.mode == "live", enrichment=tables)
         self._running = version
 
-    async def _rebuild(self, version: InForce, bundle: Bundle, model: LinearModel | None) -> None:
+    async def _rebuild(self, version: InForce, bundle: Bundle, model: Model | None) -> None:
         """Build the state again under new definitions, from ``state_from`` up to here, silently."""
         border = self.next_offset
         await self._emission.wait_acked(border)

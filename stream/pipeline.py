@@ -21,7 +21,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from fraudstream.models.linear import Columns, LinearModel
+from fraudstream.models.inputs import Columns
+from fraudstream.models.model import Model
 from fraudstream.rules.bundle import Bundle, Rule
 from fraudstream.rules.compiler.brakes import limit_words
 from fraudstream.rules.compiler.lineage import features_read
@@ -104,6 +105,8 @@ class Result:
     dead_letters: tuple[Rejected, ...]
     """Unreadable records among ``rows``."""
     counts: Counts
+    scores: NDArray[np.int64]
+    """[M, n] millionths of every model in force, -1: missing; ``Model.members`` names the rows."""
 
 
 class Pipeline:
@@ -114,7 +117,7 @@ class Pipeline:
         partition: int,
         hash_key: bytes,
         bundle: Bundle,
-        model: LinearModel | None,
+        model: Model | None,
         start_from: int = 0,
         *,
         live: bool = True,
@@ -137,7 +140,7 @@ class Pipeline:
         self._brakes = Brakes(bundle)
         self._use(bundle, model, live)
 
-    def _use(self, bundle: Bundle, model: LinearModel | None, live: bool) -> None:
+    def _use(self, bundle: Bundle, model: Model | None, live: bool) -> None:
         self.bundle = bundle
         self.model = model
         self.live = live
@@ -162,14 +165,14 @@ class Pipeline:
         self._choose_features()
 
     def _choose_features(self) -> None:
-        inputs = [] if self.model is None else [[item.name for item in self.model.inputs]]
+        inputs = [] if self.model is None else [self.model.reads]
         read = None if self._every_feature else features_read(self.bundle, inputs)
         self.store.compute(self.bundle.features, read)
 
     def switch(
         self,
         bundle: Bundle,
-        model: LinearModel | None,
+        model: Model | None,
         *,
         live: bool | None = None,
         enrichment: Enrichment | None = None,
@@ -228,7 +231,8 @@ class Pipeline:
         remembering = self._brakes.needed and known is not None
         replayed = (batch.offset >= self.start_from) & ~duplicate & ~active if remembering else None
         evaluated = active if replayed is None else active | replayed
-        champion = self._score(batch, matrix, evaluated)
+        scores = self._score(batch, matrix, evaluated)
+        champion = scores[0 if self.model is None else self.model.champion]
         self._done("score")
         # Step 6. rules.
         true, unknown = self._rules(batch, matrix, champion, evaluated)
@@ -284,6 +288,7 @@ class Pipeline:
             alerts,
             dead_letters,
             counts,
+            scores,
         )
 
     def _check(self, source: Slice) -> None:
@@ -315,8 +320,10 @@ class Pipeline:
         return self._filters.evaluate(_inputs(batch, *nothing, *models), n)[0]
 
     def _score(self, batch: Batch, matrix: FeatureMatrix, active: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Return the scores [M, n] of all models in millionths, -1 where missing; one row without a model."""
         if self._bound_model is None or not active.any():
-            return np.full(len(batch), -1, np.int64)
+            rows = 1 if self.model is None else len(self.model.members)
+            return np.full((rows, len(batch)), -1, np.int64)
         return self._bound_model.score(Columns(batch.value, batch.state, matrix.value, matrix.state), active)
 
     def _rules(
@@ -451,7 +458,7 @@ class Pipeline:
         cls,
         data: bytes | memoryview,
         bundle: Bundle,
-        model: LinearModel | None,
+        model: Model | None,
         *,
         live: bool = True,
         checked: bool = False,

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from fraudstream.models.linear import LinearModel
+from fraudstream.models.model import Model
 from fraudstream.rules.bundle import Bundle, ReferenceTable
 from fraudstream.rules.iso4217 import DECIMALS
 from fraudstream.stream import messages
@@ -38,7 +38,7 @@ class ReferenceKeeper:
     def __init__(
         self,
         services: Services,
-        model: LinearModel | None,
+        model: Model | None,
         files: TableFiles,
         partitions: Callable[[], Iterable[Partition]],
     ) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from fraudstream.models.linear import LinearModel
+from fraudstream.models.model import Model
 from fraudstream.stream import messages
 from fraudstream.stream.change_keeper import ChangeKeeper
 from fraudstream.stream.directory import Stamp, check_directory, stamp
@@ -29,7 +29,7 @@ class Reloader:
         self,
         path: Path,
         interval_ms: int,
-        model: LinearModel | None,
+        model: Model | None,
         services: Services,
         changes: ChangeKeeper,
         seen: Stamp,

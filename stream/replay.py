@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from fraudstream.models.linear import LinearModel
+from fraudstream.models.model import Model
 from fraudstream.rules.bundle import Bundle
 from fraudstream.stream.core import CORE
 from fraudstream.stream.enrichment.bound import TableVersion
@@ -37,7 +37,7 @@ class Content(Protocol):
     def bundle(self, version: str) -> Bundle:
         """Return a bundle."""
 
-    def model(self, version: str) -> LinearModel | None:
+    def model(self, version: str) -> Model | None:
         """Return a model, None for ``none``."""
 
     def table(self, version: str) -> TableVersion:
@@ -115,7 +115,7 @@ class PartitionReplay:
             enrichment = pipeline.enrichment.switched(bundle, model, self._tables(version, bundle, model))
             pipeline.switch(bundle, model, live=version.mode == "live", enrichment=enrichment)
 
-    def _begin(self, version: InForce, bundle: Bundle, model: LinearModel | None, offset: int) -> None:
+    def _begin(self, version: InForce, bundle: Bundle, model: Model | None, offset: int) -> None:
         wanted = min(version.state_from, self._start.from_offset)
         if offset > wanted:
             raise CannotCheck(
@@ -124,14 +124,14 @@ class PartitionReplay:
             )
         self.pipeline = self._make(version, bundle, model)
 
-    def _rebuild(self, version: InForce, bundle: Bundle, model: LinearModel | None, offset: int) -> None:
+    def _rebuild(self, version: InForce, bundle: Bundle, model: Model | None, offset: int) -> None:
         self.pipeline = self._make(version, bundle, model)
         known = self._known()
         records = iter(self._reread(self.partition, version.state_from, offset))
         while part := list(islice(records, REBUILD_RECORDS)):
             self.pipeline.process(slice_of(self.partition, part), known)
 
-    def _make(self, version: InForce, bundle: Bundle, model: LinearModel | None) -> Pipeline:
+    def _make(self, version: InForce, bundle: Bundle, model: Model | None) -> Pipeline:
         start = self._start
         live = version.mode == "live"
         donors = () if self.pipeline is None else self.pipeline.enrichment.bound.values()
@@ -147,7 +147,7 @@ class PartitionReplay:
             enrichment=enrichment,
         )
 
-    def _tables(self, version: InForce, bundle: Bundle, model: LinearModel | None) -> dict[str, TableVersion]:
+    def _tables(self, version: InForce, bundle: Bundle, model: Model | None) -> dict[str, TableVersion]:
         wanted = reads_reference(bundle, model) & version.tables.keys()
         return {name: self._content.table(version.tables[name]) for name in sorted(wanted)}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache
 
-from fraudstream.models.linear import LinearModel
+from fraudstream.models.model import Model
 from fraudstream.rules.bundle import Bundle
 from fraudstream.rules.compiler.casefile import HASH_KEY, HistoryOutcome, HistoryRunner
 from fraudstream.stream.enrichment.bound import TableVersion
@@ -17,7 +17,7 @@ from fraudstream.stream.wire.types import Slice
 
 
 def make_history_runner(
-    bundle: Bundle, model: LinearModel | None, tables: Mapping[str, Content] | None = None
+    bundle: Bundle, model: Model | None, tables: Mapping[str, Content] | None = None
 ) -> HistoryRunner:
     """Return a runner that decides the records of one test on partition 0 and answers for the last.
 

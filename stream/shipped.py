@@ -6,7 +6,9 @@ from pathlib import Path
 
 import fraudstream.models
 import fraudstream.rules
-from fraudstream.models.linear import LinearModel, ModelError, load_model
+from fraudstream.models.file import load_model
+from fraudstream.models.inputs import ModelError
+from fraudstream.models.model import Model
 from fraudstream.rules.compiler.compile import read_directory
 from fraudstream.stream.errors import BadUse
 from fraudstream.stream.scoring import NO_MODEL
@@ -46,7 +48,7 @@ def read_rules(directory: Path) -> dict[str, bytes]:
         raise BadUse(str(problem)) from None
 
 
-def named_model(name: str | None) -> LinearModel | None:
+def named_model(name: str | None) -> Model | None:
     """Return the model of a file; None: the shipped one; ``none``: none.
 
     Raises:

@@ -6,7 +6,7 @@ on sets NUMBA_CPU_NAME and NUMBA_CPU_FEATURES both times; NUMBA_CACHE_DIR says w
 
 from __future__ import annotations
 
-from fraudstream.models.linear import load_model
+from fraudstream.models.file import load_model
 from fraudstream.rules.compiler.compile import compile_sources
 from fraudstream.stream.errors import Refusal
 from fraudstream.stream.pipeline import Pipeline

@@ -14,7 +14,8 @@ from typing import Any
 
 from aiokafka.errors import KafkaError
 
-from fraudstream.models.linear import LinearModel, ModelError
+from fraudstream.models.inputs import ModelError
+from fraudstream.models.model import Model
 from fraudstream.stream import messages
 from fraudstream.stream.app import WorkerApp
 from fraudstream.stream.change_keeper import ChangeKeeper
@@ -29,6 +30,7 @@ from fraudstream.stream.journal import Journal, read_journal
 from fraudstream.stream.logreader import LogReader
 from fraudstream.stream.logs import sweep, tell
 from fraudstream.stream.lost_rights import as_not_permitted
+from fraudstream.stream.model_watch import ModelWatch
 from fraudstream.stream.opening import FAR
 from fraudstream.stream.pipeline import Pipeline
 from fraudstream.stream.pseudonyms import hide_by
@@ -203,6 +205,14 @@ class Worker:
         self._spawn(reloader.run(), "reload")
         self._spawn(keeper.run(), "reference tables")
         self._spawn(changes.run(), "changes of the rules")
+        if settings.model_path:
+            watch = ModelWatch(
+                Path(settings.model_path),
+                settings.reload_interval_ms,
+                services,
+                lambda: list(app.owner.partitions.values()),
+            )
+            self._spawn(watch.run(), "model file")
         # What the start made stays to the end: no full collection has to walk it while decisions wait.
         gc.collect()
         gc.freeze()
@@ -286,7 +296,7 @@ class Worker:
             self._app.owner.failed(problem)
 
 
-def _load_model(catalogue: Catalogue, path: str) -> LinearModel | None:
+def _load_model(catalogue: Catalogue, path: str) -> Model | None:
     content = Path(path).read_bytes() if path else shipped_model()
     if content is None:
         return None

@@ -12,7 +12,8 @@ from __future__ import annotations
 import random
 
 from fraudstream.bench.workloads.writing import FEATURES_HEAD, Comparison, write_directory, write_rule
-from fraudstream.models.linear import Input, dump_model
+from fraudstream.models.inputs import Input
+from fraudstream.models.linear import dump_model
 
 ACCOUNTS = 400_000
 SEED = 20_260_101

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fraudstream.models.linear import LinearModel
+from fraudstream.models.model import Model
 from fraudstream.rules.bundle import Bundle
 from fraudstream.rules.compiler.compile import Compiled, compile_sources
 from fraudstream.rules.compiler.source import render_all
@@ -25,7 +25,7 @@ class Candidate:
     compiled: Compiled
     bundle: Bundle
     """Reads every column of the reference tables that have content, so that any rule finds its columns."""
-    model: LinearModel | None
+    model: Model | None
     tables: Mapping[str, TableVersion]
 
 
@@ -33,7 +33,7 @@ def load_candidate(directory: Path, model: str | None) -> Candidate | None:
     """Compile a rules directory and load its model and tables; None: errors, which were printed."""
     files = read_rules(directory)
     chosen = named_model(model)
-    compiled = compile_sources(files, None if chosen is None else [item.name for item in chosen.inputs])
+    compiled = compile_sources(files, None if chosen is None else list(chosen.reads))
     if compiled.bundle is None:
         print(render_all(compiled.errors, files, f"{directory}/"), file=sys.stderr)  # noqa: T201
         return None

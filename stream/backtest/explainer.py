@@ -9,7 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudstream.models.linear import Columns, LinearModel
+from fraudstream.models.explain import contributions
+from fraudstream.models.inputs import Columns
+from fraudstream.models.model import Model
 from fraudstream.rules.bundle import Bundle, Mode, Rule, Segment, Slot, Source, Type
 from fraudstream.rules.compiler.casefile import bit
 from fraudstream.rules.compiler.compile import Compiled, build_bundle
@@ -251,22 +253,17 @@ class Explainer:
         return tuple((slot.name, self.show(slot, row)) for slot in names_read(term.checked))
 
 
-def score_parts(model: LinearModel, bundle: Bundle, row: Row) -> list[tuple[str, float]]:
+def score_parts(model: Model, bundle: Bundle, row: Row) -> list[tuple[str, float]]:
     """Return what each input adds to the champion's log-odds, largest first; empty: no score."""
     bound = bind_model(model, bundle)
     if bound is None or row.micro < 0:
         return []
     columns = Columns(row.batch.value, row.batch.state, row.feature_value, row.feature_state)
     x, present = model.transform(bound.binding, columns, bound.wanted(columns, np.ones(1, np.bool_)))
-    scale = np.sqrt(model.var)
-    parts = [
-        (item.key.rstrip("|").replace("|", " "), float(weight * (x[0, at] - mean) / deviation))
-        for at, (item, mean, deviation, weight) in enumerate(
-            zip(model.inputs, model.mean, scale, model.weights, strict=True)
-        )
-        if present[0, at] and deviation
+    return [
+        (item.key.rstrip("|").replace("|", " "), part)
+        for item, part in contributions(model, x[0], present[0])
     ]
-    return sorted(parts, key=lambda part: -abs(part[1]))
 
 
 def is_number(slot: Slot) -> bool:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fraudstream.models.linear import LinearModel
+from fraudstream.models.model import Model
 from fraudstream.rules.bundle import Bundle, Mode
 from fraudstream.rules.compiler.compile import archive_files, archive_hash, make_archive
 from fraudstream.rules.compiler.switch_off import switched_off
@@ -170,7 +170,7 @@ def _base(proposer: Proposer) -> Bundle | None:
 
 
 def _propose(
-    proposer: Proposer, settings: Settings, change: Change, archive: bytes, model: LinearModel | None
+    proposer: Proposer, settings: Settings, change: Change, archive: bytes, model: Model | None
 ) -> int:
     if {item.bundle for item in proposer.in_force()} == {change.bundle}:
         print(f"{change.bundle} is in force already")

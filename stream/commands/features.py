@@ -75,7 +75,7 @@ class _Catalogue:
 
     def __init__(self, declared: Declared, compiled: Compiled, model: str | None, *, measured: bool) -> None:
         loaded = named_model(model)
-        inputs = {} if loaded is None else {CHAMPION: [item.name for item in loaded.inputs]}
+        inputs = {} if loaded is None else {CHAMPION: list(loaded.reads)}
         self.entries = catalogue(declared, inputs)
         self.costs: dict[str, Any] = {}
         if measured:

@@ -7,7 +7,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fraudstream.models.linear import LinearModel
+from fraudstream.models.model import Model
 from fraudstream.rules.bundle import Bundle, ReferenceTable
 from fraudstream.rules.compiler.compile import compile_sources
 from fraudstream.rules.compiler.source import render_all
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     return _check(compiled.bundle, named_model(args.model), directory)
 
 
-def _check(bundle: Bundle, model: LinearModel | None, directory: Path) -> int:
+def _check(bundle: Bundle, model: Model | None, directory: Path) -> int:
     decimals = DECIMALS[bundle.schema.base_currency]
     rows: list[tuple[str, ...]] = [HEAD]
     refused = 0
@@ -74,11 +74,11 @@ def _check(bundle: Bundle, model: LinearModel | None, directory: Path) -> int:
 
 
 def _line(
-    bundle: Bundle, model: LinearModel | None, table: ReferenceTable, content: Content | None
+    bundle: Bundle, model: Model | None, table: ReferenceTable, content: Content | None
 ) -> tuple[str, ...]:
     """Return the cells of one table; without content it comes from a topic."""
     names = {slot.name for slot in bundle.reference.read}
-    names |= set() if model is None else {item.name for item in model.inputs}
+    names |= set() if model is None else set(model.reads)
     read = f"{sum(slot.name in names for slot in table.slots)} of {len(table.columns)}"
     if table.name not in reads_reference(bundle, model):
         read = "nothing"

@@ -11,7 +11,9 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from fraudstream.models.linear import LinearModel, ModelError, load_model
+from fraudstream.models.file import load_model
+from fraudstream.models.inputs import ModelError
+from fraudstream.models.model import Model
 from fraudstream.rules.bundle import Bundle
 from fraudstream.rules.compiler.compile import (
     BundleError,
@@ -139,7 +141,7 @@ def _by_partition(batch: list[Record]) -> dict[int, list[Record]]:
 class Fixed:
     """One bundle and one model for all offsets and partitions."""
 
-    def __init__(self, bundle: Bundle, model: LinearModel | None, tables: Mapping[str, TableVersion]) -> None:
+    def __init__(self, bundle: Bundle, model: Model | None, tables: Mapping[str, TableVersion]) -> None:
         self._bundles = {bundle.hash: bundle}
         models = NO_MODEL if model is None else model.version
         self._models = {models: model}
@@ -151,7 +153,7 @@ class Fixed:
         """Return the bundle."""
         return self._bundles[version]
 
-    def model(self, version: str) -> LinearModel | None:
+    def model(self, version: str) -> Model | None:
         """Return the model."""
         return self._models[version]
 
@@ -176,7 +178,7 @@ class Journaled:
             if record.key is not None and record.value is not None
         }
         self._bundles: dict[str, Bundle] = {}
-        self._models: dict[str, LinearModel] = {}
+        self._models: dict[str, Model] = {}
         self._tables: dict[str, TableVersion] = {}
 
     def journal(self, partition: int) -> Journal:
@@ -195,7 +197,7 @@ class Journaled:
                 raise CannotCheck(f"{self._control_name}: {problem}") from None
         return self._bundles[version]
 
-    def model(self, version: str) -> LinearModel | None:
+    def model(self, version: str) -> Model | None:
         """Return a model by its hash."""
         if version == NO_MODEL:
             return None

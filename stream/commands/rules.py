@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from fraudstream.models.linear import LinearModel
+from fraudstream.models.model import Model
 from fraudstream.rules.compiler.casefile import HistoryOutcome, TestResult, run_tests
 from fraudstream.rules.compiler.compile import Compiled, compile_sources
 from fraudstream.rules.compiler.coverage import Covered, coverage, with_terms
@@ -117,10 +117,10 @@ def _add_directory(parser: argparse.ArgumentParser) -> None:
 class _Directory:
     """A rules directory, compiled."""
 
-    def __init__(self, directory: Path | None, model: LinearModel | None) -> None:
+    def __init__(self, directory: Path | None, model: Model | None) -> None:
         self.path = directory or default_rules()
         self.files = read_rules(self.path)
-        inputs = [] if model is None else [item.name for item in model.inputs]
+        inputs = [] if model is None else list(model.reads)
         self.compiled: Compiled = compile_sources(self.files, inputs, time.time_ns() // 1_000_000)
 
     @property
@@ -150,10 +150,10 @@ def _lint(args: argparse.Namespace) -> int:
     return Exit.FINDINGS if found.compiled.errors or (args.strict and warnings) else Exit.OK
 
 
-def _misfits(compiled: Compiled, model: LinearModel | None) -> list[Diagnostic]:
+def _misfits(compiled: Compiled, model: Model | None) -> list[Diagnostic]:
     """Return inputs that are declared, but not as the model reads them."""
     bundle = compiled.bundle
-    if bundle is None or model is None or any(item.name not in bundle.slots for item in model.inputs):
+    if bundle is None or model is None or any(name not in bundle.slots for name in model.reads):
         return []
     hint = "`model.score` is always missing with these rules"
     return [

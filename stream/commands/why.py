@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from fraudstream.models.linear import LinearModel
+from fraudstream.models.model import Model
 from fraudstream.rules.bundle import Bundle
 from fraudstream.rules.compiler.compile import Compiled, archive_files, compile_sources
 from fraudstream.stream.backtest import layout as at
@@ -40,7 +40,7 @@ class _Found:
 
     row: Row | None
     compiled: Compiled
-    model: LinearModel | None
+    model: Model | None
     how: str
     rejection: str = ""
 
@@ -187,7 +187,7 @@ def _head(src: str, row: Row, explained: Explained, explainer: Explainer, how: s
         yield from (f"  {code}: {text}" for code, text in explained.reasons)
 
 
-def _score(model: LinearModel | None, explainer: Explainer, row: Row) -> Iterator[str]:
+def _score(model: Model | None, explainer: Explainer, row: Row) -> Iterator[str]:
     if model is None or row.micro < 0:
         return
     parts = score_parts(model, explainer.bundle, row)

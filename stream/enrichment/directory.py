@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 from typing import NamedTuple
 
-from fraudstream.models.linear import LinearModel
+from fraudstream.models.model import Model
 from fraudstream.rules.bundle import Bundle, ReferenceTable
 from fraudstream.rules.iso4217 import DECIMALS
 from fraudstream.stream.enrichment.bound import TableVersion
@@ -40,7 +40,7 @@ class TableFiles:
         self._kept: dict[str, tuple[Mark, Content]] = {}
         self._turn = threading.Lock()
 
-    def load(self, bundle: Bundle, model: LinearModel | None) -> Loaded:
+    def load(self, bundle: Bundle, model: Model | None) -> Loaded:
         """Read the files of all tables of which something is read. Blocks: seconds for millions of rows."""
         loaded = Loaded({}, {}, {})
         decimals = DECIMALS[bundle.schema.base_currency]
@@ -64,7 +64,7 @@ class TableFiles:
             self._kept = {name: item for name, item in self._kept.items() if name in names}
         return loaded
 
-    def marks(self, bundle: Bundle, model: LinearModel | None) -> dict[str, Mark | None]:
+    def marks(self, bundle: Bundle, model: Model | None) -> dict[str, Mark | None]:
         """Return the marks of all files as they are now, by table."""
         return {table.name: self._mark(table) for table in read_tables(bundle, model) if table.file}
 
@@ -76,7 +76,7 @@ class TableFiles:
         return (table.hash, state.st_ino, state.st_size, state.st_mtime_ns)
 
 
-def read_tables(bundle: Bundle, model: LinearModel | None) -> tuple[ReferenceTable, ...]:
+def read_tables(bundle: Bundle, model: Model | None) -> tuple[ReferenceTable, ...]:
     """Return the tables of which rules, filters or the model read something."""
     names = reads_reference(bundle, model)
     return tuple(table for table in bundle.reference.tables if table.name in names)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudstream.models.linear import LinearModel
+from fraudstream.models.model import Model
 from fraudstream.rules.bundle import Bundle, ReferenceTable, Slot
 from fraudstream.stream.enrichment import kernel_join as kernel
 from fraudstream.stream.enrichment import layout as at
@@ -45,7 +45,7 @@ class Enrichment:
     def __init__(
         self,
         bundle: Bundle,
-        model: LinearModel | None,
+        model: Model | None,
         hash_key: bytes,
         versions: Mapping[str, TableVersion] | None = None,
         donors: Iterable[BoundTable] = (),
@@ -89,7 +89,7 @@ class Enrichment:
     def switched(
         self,
         bundle: Bundle,
-        model: LinearModel | None,
+        model: Model | None,
         versions: Mapping[str, TableVersion],
         prepared: Iterable[BoundTable] = (),
     ) -> Enrichment:
@@ -157,7 +157,7 @@ class Enrichment:
 
 
 def prepared(
-    enrichment: Enrichment, bundle: Bundle, model: LinearModel | None, name: str, version: TableVersion
+    enrichment: Enrichment, bundle: Bundle, model: Model | None, name: str, version: TableVersion
 ) -> BoundTable | None:
     """Return a table bound anew, None where the one in use gets there by a few rows or nobody reads it.
 
@@ -179,13 +179,13 @@ def prepared(
     return blank
 
 
-def reads_reference(bundle: Bundle, model: LinearModel | None) -> frozenset[str]:
+def reads_reference(bundle: Bundle, model: Model | None) -> frozenset[str]:
     """Return the tables of which something is read."""
     _, read, _, _ = _rows(bundle, model)
     return frozenset(name.split(".", 1)[0] for name in read)
 
 
-def _rows(bundle: Bundle, model: LinearModel | None) -> tuple[Mapping[str, Slot], dict[str, Slot], int, int]:
+def _rows(bundle: Bundle, model: Model | None) -> tuple[Mapping[str, Slot], dict[str, Slot], int, int]:
     """Return (all slots, those of tables that are read, first row of tables, end of their rows).
 
     Rules and filters have their rows from the compiler; what only the model reads goes behind them.
@@ -195,7 +195,7 @@ def _rows(bundle: Bundle, model: LinearModel | None) -> tuple[Mapping[str, Slot]
     end = max((slot.column + slot.type.width for slot in reference.read), default=begin)
     slots = bundle.slots
     names = {slot.name for table in reference.tables for slot in table.slots}
-    inputs = () if model is None else dict.fromkeys(item.name for item in model.inputs)
+    inputs = () if model is None else model.reads
     more: dict[str, Slot] = {}
     for name in inputs:
         if name in names and name not in read:

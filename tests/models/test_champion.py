@@ -10,7 +10,9 @@ from support.logs import KEY, shipped_bundle
 
 from fraudstream.bench import train_champion
 from fraudstream.bench.traffic.generate import generate
-from fraudstream.models.linear import Columns, LinearModel, load_model
+from fraudstream.models.file import load_model
+from fraudstream.models.inputs import Columns
+from fraudstream.models.model import Model
 from fraudstream.stream.pipeline import Pipeline
 from fraudstream.stream.scoring import bind_model, undeclared_inputs
 from fraudstream.stream.shipped import shipped_model
@@ -18,23 +20,24 @@ from fraudstream.stream.wire.types import Slice
 
 
 @pytest.fixture(scope="module")
-def champion() -> LinearModel:
+def champion() -> Model:
     """The file that comes with the package."""
     data = shipped_model()
     assert data is not None
     return load_model(data)
 
 
-def river_twin(model: LinearModel):
+def river_twin(model: Model):
     """Return River's own pipeline with the model's parameters."""
     keys = [item.key for item in model.inputs]
+    of = model.members[0].arrays
     scaler = preprocessing.StandardScaler._from_state(
         counts=dict.fromkeys(keys, 1),
-        means=dict(zip(keys, model.mean.tolist(), strict=True)),
-        vars=dict(zip(keys, model.var.tolist(), strict=True)),
+        means=dict(zip(keys, of["mean"].tolist(), strict=True)),
+        vars=dict(zip(keys, of["var"].tolist(), strict=True)),
     )
-    regression = linear_model.LogisticRegression(intercept_init=model.bias)
-    regression._weights = VectorDict(dict(zip(keys, model.weights.tolist(), strict=True)))
+    regression = linear_model.LogisticRegression(intercept_init=float(of["bias"][0]))
+    regression._weights = VectorDict(dict(zip(keys, of["weights"].tolist(), strict=True)))
     return scaler | regression
 
 

@@ -10,9 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fraudstream.models.file import load_model
+from fraudstream.models.inputs import TRANSFORMS, Columns, Input, ModelError
 from fraudstream.models.kernel_math import exp_exact, log1p_exact
-from fraudstream.models.linear import TRANSFORMS, Columns, Input, ModelError, dump_model, load_model
-from fraudstream.models.train import Examples, Settings, average_precision, export_river, learn
+from fraudstream.models.linear import dump_model
+from fraudstream.models.model import Scope
+from fraudstream.models.protocol import average_precision
+from fraudstream.models.train import Examples, Settings, export_river, learn
 
 INPUTS = [
     Input("txn.amount", "log1p"),
@@ -37,6 +41,9 @@ BINDING = np.array(
     ],
     np.int64,
 )
+
+
+EVERY_ROW = Scope(np.zeros(2, np.int64), np.zeros((0, 2), np.int64), np.zeros(0, np.uint8))
 
 
 def make_columns(n: int, seed: int) -> Columns:
@@ -75,7 +82,7 @@ def test_score_equals_rivers_on_random_rows_with_missing_inputs():
     wanted = np.ones(len(examples.x), np.uint8)
     wanted[::7] = 0
     ours = loaded.probability(*loaded.transform(BINDING, columns, wanted), wanted)
-    micro = loaded.score(BINDING, columns, wanted)
+    micro = loaded.score(BINDING, columns, wanted, EVERY_ROW)[0]
     spread = set()
     for row in range(len(wanted)):
         if not wanted[row]:
@@ -173,7 +180,7 @@ def test_a_file_comes_back_bit_for_bit():
     values = [0.1, 1e-300, 2 / 3]
     data = dump_model(["payment"], INPUTS[:3], values, values, values, 1 / 3, {})
     loaded = load_model(data)
-    assert loaded.mean.tolist() == values
-    assert loaded.bias == 1 / 3
+    assert loaded.members[0].arrays["mean"].tolist() == values
+    assert loaded.members[0].arrays["bias"][0] == 1 / 3
     assert loaded.version.startswith("sha256:")
     assert loaded.version != load_model(data + b" ").version

@@ -13,7 +13,9 @@ from support.logs import rough_log, small_model
 from support.reference_rules import write_profiles, write_reference_rules
 from support.worker_rules import write_rules
 
-from fraudstream.models.linear import Input, dump_model, load_model
+from fraudstream.models.file import load_model
+from fraudstream.models.inputs import Input
+from fraudstream.models.linear import dump_model
 from fraudstream.stream.backtest import layout
 from fraudstream.stream.backtest.build import Source
 from fraudstream.stream.backtest.layout import Kind

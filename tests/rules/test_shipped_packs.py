@@ -9,7 +9,8 @@ import pytest
 from support.schemas import default_schema
 from support.worker import ROOT
 
-from fraudstream.models.linear import LinearModel, load_model
+from fraudstream.models.file import load_model
+from fraudstream.models.model import Model
 from fraudstream.rules.bundle import Action, Mode
 from fraudstream.rules.compiler.casefile import run_tests
 from fraudstream.rules.compiler.compile import Compiled, compile_sources, read_directory
@@ -22,7 +23,7 @@ FLOOR = 20
 """A pack below this is no pack for a retail bank."""
 
 
-def champion() -> LinearModel:
+def champion() -> Model:
     """Load the shipped model."""
     content = shipped_model()
     assert content is not None

@@ -22,6 +22,7 @@ SAMPLES: dict[str, object] = {
     "source": "snapshot", "input_end": 18500, "published": 120, "changes": {"bundle": "sha256:5f2c"},
     "state_from": 100, "border": 18231, "kind": "ValueError", "table": "customer", "rows": 400, "removed": 3,
     "bytes": 9000, "topic": "bank.customers", "policy": "delete", "logger": "aiokafka.client",
+    "path": "/var/models/active.model", "models": "sha256:90ab",
     "text": "no node", "change": "c-0194", "by": "anna", "seconds": 60, "part": "fetch", "reason": "format",
 }  # fmt: skip
 """A value for every field."""

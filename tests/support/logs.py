@@ -9,7 +9,10 @@ import numpy as np
 
 from fraudstream.bench.traffic.generate import generate
 from fraudstream.bench.traffic.hostile import Mix, hostile
-from fraudstream.models.linear import Input, LinearModel, dump_model, load_model
+from fraudstream.models.file import load_model
+from fraudstream.models.inputs import Input
+from fraudstream.models.linear import dump_model
+from fraudstream.models.model import Model
 from fraudstream.rules.bundle import Bundle
 from fraudstream.rules.compiler.compile import compile_sources, read_directory
 from fraudstream.stream.pipeline import Known, Pipeline, Result
@@ -31,7 +34,7 @@ def shipped_bundle() -> Bundle:
 
 
 @cache
-def small_model(bias: float = -1.0) -> LinearModel:
+def small_model(bias: float = -1.0) -> Model:
     """Return a champion with made-up weights over a few features, so that its score moves."""
     inputs = [
         Input("txn.amount", "log1p"),

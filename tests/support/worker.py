@@ -19,7 +19,8 @@ from support.kafka import Topics
 from fraudstream.bench.traffic.generate import START_MS, generate
 from fraudstream.bench.traffic.hostile import Record as Made
 from fraudstream.bench.traffic.hostile import hostile
-from fraudstream.models.linear import LinearModel, load_model
+from fraudstream.models.file import load_model
+from fraudstream.models.model import Model
 from fraudstream.rules.bundle import Bundle
 from fraudstream.rules.compiler.compile import compile_archive
 from fraudstream.stream.control_store import find_content
@@ -244,7 +245,7 @@ class Published:
         """Compile a bundle."""
         return compile_archive(find_content(self._records, "bundle", version))
 
-    def model(self, version: str) -> LinearModel | None:
+    def model(self, version: str) -> Model | None:
         """Load a model."""
         return None if version == NO_MODEL else load_model(find_content(self._records, "model", version))
 

@@ -13,7 +13,7 @@ from support.windows import DAY, HOUR, MINUTE
 
 from fraudstream.bench.traffic.records import Chunk
 from fraudstream.bench.workloads import WORKLOADS, streams
-from fraudstream.models.linear import load_model
+from fraudstream.models.file import load_model
 from fraudstream.rules.bundle import Bundle
 from fraudstream.rules.compiler.compile import compile_sources
 

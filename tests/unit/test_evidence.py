@@ -6,7 +6,8 @@ import orjson
 import pytest
 from support.logs import KEY, shipped_bundle
 
-from fraudstream.models.linear import Input, blank_model
+from fraudstream.models.file import blank_model
+from fraudstream.models.inputs import Input
 from fraudstream.stream.evidence import mask, personal_names
 from fraudstream.stream.pipeline import Pipeline
 from fraudstream.stream.scoring import bind_model, undeclared_inputs
@@ -104,7 +105,9 @@ def test_inputs_are_bound_to_the_words_of_their_names():
     assert bound.binding[:, 0].tolist() == [0, 1, 0, 0]
     assert bound.binding[:3, 2].tolist() == [0, 1, 0]
     assert bound.binding[:, 4].tolist() == [slots[0].values.index("atm"), 0, -480, 0]
-    assert bound.scope.tolist() == [int(name == "payment") for name in bundle.slots["event.type"].values]
+    kind = bundle.slots["event.type"]
+    assert bound.scope.conditions.tolist() == [[kind.column, 0]]
+    assert bound.scope.allowed.tolist() == [int(name == "payment") for name in kind.values]
     for bad in (
         Input("no.such"),
         Input("model.score"),

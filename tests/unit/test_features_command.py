@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from support.sample_rules import sample_files
 
-from fraudstream.models.linear import Input, dump_model
+from fraudstream.models.inputs import Input
+from fraudstream.models.linear import dump_model
 from fraudstream.rules.compiler.compile import compile_sources
 from fraudstream.rules.compiler.lineage import features_read
 from fraudstream.stream.cli import main

@@ -20,7 +20,9 @@ from support.reference import (
     version_of_rows,
 )
 
-from fraudstream.models.linear import Input, LinearModel, blank_model
+from fraudstream.models.file import blank_model
+from fraudstream.models.inputs import Input
+from fraudstream.models.model import Model
 from fraudstream.rules.bundle import Bundle, Source
 from fraudstream.rules.compiler.compile import compile_archive
 from fraudstream.stream.enrichment.store import Enrichment, reads_reference
@@ -75,7 +77,7 @@ def test_state_depends_on_the_tables_that_filters_read_and_on_no_others() -> Non
     assert len({same.features.hash, number.features.hash, stale.features.hash}) == 3
 
 
-def one_weight_model(name: str) -> LinearModel:
+def one_weight_model(name: str) -> Model:
     """Return a model with one input."""
     return replace(
         blank_model(["payment"], [Input(name)]), weights=np.array([1.0]), var=np.array([1.0]), bias=0.0

@@ -9,7 +9,8 @@ from xml.etree import ElementTree as ET
 import pytest
 from support.worker_rules import write_rules
 
-from fraudstream.models.linear import Input, dump_model
+from fraudstream.models.inputs import Input
+from fraudstream.models.linear import dump_model
 from fraudstream.stream.cli import main
 
 
