@@ -3,6 +3,7 @@
 Models are made up, of the shapes of workload W2: 200 scorecards of 8 characteristics, 200 linear models of 15
 inputs, 50 boosted forests of 100 trees with 8 leaves, scoped so that 20, 20 and 2 of them apply to a
 transaction. Inputs are features of a made-up matrix; reading and transforming them is part of the time.
+Times are of the processor, so that others on the machine count less.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ def binding_of(model: Model) -> Array:
 
 
 def time_model(model: Model, scope: Scope, n: int, rounds: int) -> tuple[float, float]:
-    """Return the least and the middle time of a batch of n rows, in microseconds a row."""
+    """Return the least and the middle processor time of a batch of n rows, in microseconds a row."""
     columns, binding = columns_of(n, 7), binding_of(model)
     wanted = np.ones(n, np.uint8)
     spent = []
