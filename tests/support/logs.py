@@ -55,7 +55,7 @@ def small_model(bias: float = -1.0) -> Model:
 
 
 @cache
-def rough_log(count: int = 3_000, seed: int = 7) -> Slice:
+def rough_log(count: int = 3_000, seed: int = 9) -> Slice:
     """Return about ``count`` records of generated traffic with the rough mix, as one slice of partition 0."""
     records = list(hostile(generate(count, seed, accounts=100), seed, ROUGH))
     return Slice.from_records(
