@@ -47,7 +47,9 @@ def test_the_rough_log_takes_every_road(whole):
 
 
 @settings(max_examples=12, deadline=None)
-@given(st.lists(st.integers(0, len(rough_log(seed=SEED))), max_size=40), st.sampled_from([1, 7, 64, 1000, None]))
+@given(
+    st.lists(st.integers(0, len(rough_log(seed=SEED))), max_size=40), st.sampled_from([1, 7, 64, 1000, None])
+)
 def test_batch_borders_do_not_show(whole, cuts, size):
     """Any split, empty slices included, gives the same bytes and the same state."""
     log = rough_log(seed=SEED)
