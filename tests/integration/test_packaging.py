@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import shutil
 import subprocess
 import sys
@@ -168,7 +169,7 @@ def test_locks_satisfy_what_is_declared(lock: str, wanted: list[str]) -> None:
 def test_everything_imported_is_declared() -> None:
     """A library that only developers have would be missing where the wheel is installed."""
     distributions = packages_distributions()
-    optional = PROJECT["project"]["optional-dependencies"]["localkafka"]
+    optional = itertools.chain(*PROJECT["project"]["optional-dependencies"].values())
     declared = {
         canonicalize_name(Requirement(text).name) for text in [*PROJECT["project"]["dependencies"], *optional]
     }
@@ -180,8 +181,8 @@ def test_everything_imported_is_declared() -> None:
         for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else
                      [node.module or ""] if isinstance(node, ast.ImportFrom) else [])
     } - {"fraudstream", *sys.stdlib_module_names}  # fmt: skip
-    # `mode` is Faust's own foundation and `llvmlite` is Numba's: they come with them in fitting versions.
-    theirs = {"mode", "llvmlite"}
+    # Faust's own foundation, Numba's and pygls': they come with them in fitting versions.
+    theirs = {"mode", "llvmlite", "lsprotocol"}
     undeclared = {
         name
         for name in imported - theirs
