@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from aiokafka.errors import KafkaError
+
 from fraudstream.models.model import Model
 from fraudstream.rules.bundle import Bundle
 from fraudstream.stream import messages
@@ -197,7 +199,11 @@ class ChangeKeeper:
             await self._append(key, None)
 
     async def _follow(self) -> None:
-        for key, value in await self._scan():
+        try:
+            found = await self._scan()
+        except KafkaError:
+            return  # the broker is away, which health and the log show; it is read again
+        for key, value in found:
             if key == POINTER_KEY:
                 await self._point(value)
             else:
