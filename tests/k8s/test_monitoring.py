@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.ops, pytest.mark.timeout(280)]
 
 WITHOUT_DATA = {
     "offset": "a Prometheus that is a minute old has no yesterday; alerts_test.yaml has a day of data",
-    "wire_fallbacks_total": "a worker whose client library is the pinned one falls back to nothing: no child yet",
+    "wire_fallbacks_total": "with the pinned client library nothing falls back, so it has no child",
 }
 """What a query may contain that returns nothing here, with the reason."""
 
