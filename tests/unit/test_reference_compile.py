@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import orjson
 import pytest
 from support.reference import (
@@ -20,8 +19,9 @@ from support.reference import (
     version_of_rows,
 )
 
-from fraudstream.models.file import blank_model
+from fraudstream.models.file import load_model
 from fraudstream.models.inputs import Input
+from fraudstream.models.linear import dump_model
 from fraudstream.models.model import Model
 from fraudstream.rules.bundle import Bundle, Source
 from fraudstream.rules.compiler.compile import compile_archive
@@ -79,9 +79,7 @@ def test_state_depends_on_the_tables_that_filters_read_and_on_no_others() -> Non
 
 def one_weight_model(name: str) -> Model:
     """Return a model with one input."""
-    return replace(
-        blank_model(["payment"], [Input(name)]), weights=np.array([1.0]), var=np.array([1.0]), bias=0.0
-    )
+    return load_model(dump_model(["payment"], [Input(name)], [0.0], [1.0], [1.0], 0.0, {}))
 
 
 def test_a_model_reads_a_column_that_no_rule_reads() -> None:
