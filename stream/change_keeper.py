@@ -43,10 +43,10 @@ from fraudstream.stream.logreader import LogReader
 from fraudstream.stream.logs import tell
 from fraudstream.stream.opening import FAR
 from fraudstream.stream.partition import Partition
+from fraudstream.stream.producing import settle
 from fraudstream.stream.recovery import check_bundle
 from fraudstream.stream.reference_keeper import ReferenceKeeper
 from fraudstream.stream.services import Services
-from fraudstream.stream.transport import settle
 from fraudstream.stream.wire.batches_out import Outgoing
 
 POLL_S = 0.2

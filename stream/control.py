@@ -21,8 +21,8 @@ from fraudstream.stream.enrichment.content import ContentError
 from fraudstream.stream.errors import Refusal
 from fraudstream.stream.journaling import Appender
 from fraudstream.stream.logreader import LogReader
+from fraudstream.stream.producing import settle
 from fraudstream.stream.scoring import NO_MODEL
-from fraudstream.stream.transport import settle
 from fraudstream.stream.wire.batches_out import Outgoing
 
 

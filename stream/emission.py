@@ -22,9 +22,9 @@ from fraudstream.stream.failpoints import Failpoints
 from fraudstream.stream.journaling import Appender
 from fraudstream.stream.outcome import Decision
 from fraudstream.stream.pipeline import Result
+from fraudstream.stream.producing import settle
 from fraudstream.stream.recovery import Facts
 from fraudstream.stream.settings import TopicNames
-from fraudstream.stream.transport import settle
 from fraudstream.stream.wire.batches_out import DecisionRecords, Header, Outgoing
 
 DEAD_LETTER_ROOM_BYTES = 2_048

@@ -15,7 +15,7 @@ from fraudstream.stream.failpoints import Failpoints
 from fraudstream.stream.journal import Journal, read_journal, take_record
 from fraudstream.stream.lease import Lease
 from fraudstream.stream.logreader import LogReader
-from fraudstream.stream.transport import settle
+from fraudstream.stream.producing import settle
 from fraudstream.stream.wire.batches_out import Outgoing
 
 

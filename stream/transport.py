@@ -1,4 +1,4 @@
-"""Faust transport driver that delivers whole slices: step 1 of a transaction's road, and its last.
+"""Faust transport driver that delivers whole slices: step 1 of a transaction's road.
 
 Stock Faust makes tasks for every record. Here a fetched slice of a partition is one Faust event, so the
 cost of the event machinery is paid per slice. Faust keeps the consumer group, the assignment, rebalances,
@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -31,21 +30,18 @@ from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
-from fraudstream.stream import batches, fetching, messages
+from fraudstream.stream import fetching, messages, producing
 from fraudstream.stream.errors import RestartMe
 from fraudstream.stream.fetching import Fetching, is_slice
 from fraudstream.stream.intake import Intake, Verdict, slice_of
 from fraudstream.stream.lease import Lease
 from fraudstream.stream.logs import tell
 from fraudstream.stream.lost_rights import as_not_permitted
+from fraudstream.stream.producing import FAUST_LOG, SliceProducer
 from fraudstream.stream.reconnect import pause_between_tries
 from fraudstream.stream.security import aiokafka_options
 from fraudstream.stream.settings import Settings
-from fraudstream.stream.wire.batches_out import DecisionRecords, Outgoing
 from fraudstream.stream.wire.types import Slice
-
-_FAUST_LOG = logging.getLogger("faust.slices")
-"""Faust's services tell of every start and stop under their module's name; here they are Faust's."""
 
 PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
     "faust.transport.drivers.aiokafka:Consumer": (
@@ -68,15 +64,9 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
         "call_thread",
         "position",
     ),
-    "faust.transport.drivers.aiokafka:Producer": (
-        "_new_producer",
-        "_settings_auth",
-        "_settings_extra",
-        "_ensure_producer",
-    ),
     "faust.app.base:App": ("_new_transport", "_new_producer_transport"),
     "aiokafka.consumer.group_coordinator:GroupCoordinator": ("_send_req", "_do_heartbeat"),
-    **batches.PRIVATE_NAMES,
+    **producing.PRIVATE_NAMES,
     **fetching.PRIVATE_NAMES,
     "aiokafka.client:AIOKafkaClient": ("_metadata_update",),
 }
@@ -87,12 +77,6 @@ FETCH_TIMEOUT_S = 0.25
 FETCH_TIMEOUT_CROWDED_S = 0.02
 """While some partition has no room a fetch is short: its set of partitions was fixed at the start, and one
 that gets room meanwhile would wait for it."""
-
-BATCH_BYTES = 512 * 1024
-"""Size of a produced batch; below the broker's default limit of 1 MiB with room for one large record."""
-
-KERNEL_BATCH_RECORDS = 4
-"""Fewer records are appended one by one sooner than a kernel is called."""
 
 
 class Arrived(NamedTuple):
@@ -171,7 +155,7 @@ class LeasedConsumer(aiokafka.AIOKafkaConsumer):  # type: ignore[misc]
 class SliceConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     """Creates the consumer with the isolation, sizes and lease that the worker needs."""
 
-    logger = _FAUST_LOG
+    logger = FAUST_LOG
     fetching: Fetching
 
     def _create_worker_consumer(self, transport: Any) -> LeasedConsumer:
@@ -252,7 +236,7 @@ class _Forgetful(dict[Any, Any]):
 class SliceConsumer(driver.Consumer):  # type: ignore[misc]
     """Consumer whose messages are slices."""
 
-    logger = _FAUST_LOG
+    logger = FAUST_LOG
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -435,105 +419,9 @@ class SliceConsumer(driver.Consumer):  # type: ignore[misc]
         """Look for no live lock: it would be seen as silence of a partition, which has its own metric."""
 
 
-class SliceProducer(driver.Producer):  # type: ignore[misc]
-    """Producer that appends whole batches to a given partition."""
-
-    logger = _FAUST_LOG
-    _one_by_one = True
-    """Batches are not built by a kernel."""
-
-    def _new_producer(self, transactional_id: str | None = None) -> Any:
-        made = super()._new_producer(transactional_id)
-        pause_between_tries(made.client)
-        return made
-
-    async def on_start(self) -> None:
-        """Start, then see whether the producer takes batches that are built by a kernel."""
-        await super().on_start()
-        if (reason := batches.why_not_ready_batches(self._ensure_producer())) is not None:
-            self._fall_back(reason)
-        self._one_by_one = reason is not None
-
-    def _fall_back(self, reason: str, problem: BaseException | None = None) -> None:
-        tell(messages.WIRE_FALLBACK, error=problem, part="produce", reason=reason)
-        self.app.observer.fell_back("produce", reason)
-
-    def _settings_auth(self) -> Mapping[str, Any]:
-        return aiokafka_options(self.app.settings)
-
-    def _settings_extra(self) -> Mapping[str, Any]:
-        return {"acks": "all", "enable_idempotence": True}
-
-    async def append(
-        self, topic: str, partition: int, records: Iterable[Outgoing]
-    ) -> list[asyncio.Future[Any]]:
-        """Queue records for one partition, behind what was queued before.
-
-        Returns:
-            One future a batch: it ends with the metadata of the batch, or with the error of the send.
-        """
-        producer = self._ensure_producer()
-        sent: list[asyncio.Future[Any]] = []
-        if isinstance(records, DecisionRecords) and (ready := self._ready(records)):
-            return [await producer.send_batch(each, topic, partition=partition) for each in ready]
-        batch = producer.create_batch()
-        for key, value, headers in records:
-            if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:
-                batch.close()
-                sent.append(await producer.send_batch(batch, topic, partition=partition))
-                batch = producer.create_batch()
-                batch.append(timestamp=None, key=key, value=value, headers=headers)
-        if batch.record_count():
-            batch.close()
-            sent.append(await producer.send_batch(batch, topic, partition=partition))
-        return sent
-
-    def _ready(self, records: DecisionRecords) -> list[batches.ReadyBatch]:
-        """Return the batches of records, none: they are appended one by one."""
-        if self._one_by_one or len(records) < KERNEL_BATCH_RECORDS:
-            return []
-        try:
-            return batches.ready_batches(records, BATCH_BYTES)
-        except Exception as problem:  # noqa: BLE001 - whatever it is, the records can still go one by one
-            self._one_by_one = True
-            self._fall_back("failed", problem)
-            return []
-
-
 class SliceTransport(driver.Transport):  # type: ignore[misc]
     """Faust's aiokafka transport with slices."""
 
     Consumer = SliceConsumer
     Producer = SliceProducer
     driver_version = f"fraudstream slices, {driver.Transport.driver_version}"
-
-
-async def settle(sent: Sequence[asyncio.Future[Any]], timeout_s: float, what: str) -> list[Any]:
-    """Await the acknowledgement of sends.
-
-    Returns:
-        Metadata of each batch.
-
-    Raises:
-        RestartMe: one failed, or its outcome is unknown after ``timeout_s``.
-        NotPermitted: the broker does not let this client write there.
-    """
-    if not sent:
-        return []
-    _, pending = await asyncio.wait(sent, timeout=timeout_s)
-    if pending:
-        raise RestartMe(
-            f"{what}: {len(pending)} of {len(sent)} sends were not acknowledged within {timeout_s:g} s; "
-            "their outcome is unknown"
-        )
-    results = []
-    for future in sent:
-        with contextlib.suppress(asyncio.CancelledError):
-            if problem := future.exception():
-                if (refused := as_not_permitted(problem)) is not None:
-                    raise refused from problem
-                raise RestartMe(f"{what}: the broker did not take it: {problem!r}") from problem
-            results.append(future.result())
-    if len(results) != len(sent):
-        raise RestartMe(f"{what}: a send was cancelled; its outcome is unknown")
-    return results
