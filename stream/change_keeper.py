@@ -86,6 +86,8 @@ class ChangeKeeper:
         """The directory was edited while no worker ran; it is announced once it is journaled."""
         self._told: Report | None = None
         self._last: tuple[str, State, str] = ("", "active", "")
+        self.directory = ""
+        """Why the rules directory is not in force, for the report; whoever looks at the directory sets it."""
         self._gone = False
         self._turn = asyncio.Lock()
 
@@ -136,7 +138,7 @@ class ChangeKeeper:
         if edit is None or not edit.base or len(partitions) == self._services.facts.partitions:
             return
         self._edit = None
-        problem = self._not_alone(len(partitions))
+        self.directory = problem = self._not_alone(len(partitions))
         tell(messages.RULES_NOT_IN_FORCE, rules_dir=self._services.settings.rules_dir, problem=problem)
         self._services.observer.refuse("unapproved", problem)
         self._services.target = self._services.target._replace(bundle=edit.base, tables={})
@@ -420,7 +422,7 @@ class ChangeKeeper:
             if p.running is not None and p.phase.value == "running"
         }
         change, state, problem = self._last
-        told = Report(self._services.owner, 0, change, state, problem, partitions)
+        told = Report(self._services.owner, 0, change, state, problem, partitions, self.directory)
         if self._gone or told == self._told or (self._told is None and not partitions and not change):
             return
         self._told = told

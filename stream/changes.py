@@ -89,6 +89,8 @@ class Report:
     problem: str
     partitions: Mapping[int, tuple[str, int]]
     """Number -> bundle in force and the offset from which on."""
+    directory: str
+    """Why its own rules directory is not in force; empty: it is, or was not looked at."""
 
 
 def new_id(at_ms: int) -> str:
@@ -175,6 +177,7 @@ def write_report(report: Report) -> tuple[bytes, bytes]:
             str(number): {"bundle": bundle, "from": begin}
             for number, (bundle, begin) in sorted(report.partitions.items())
         },
+        "directory": report.directory[:PROBLEM_MAX],
     }
     return WORKER_PREFIX + report.worker.encode(), orjson.dumps(value)
 
@@ -200,6 +203,7 @@ def read_report(key: bytes, value: bytes) -> Report:
         cast("State", item.choice("state", STATES)),
         item.text("problem"),
         partitions,
+        item.text("directory"),
     )
 
 

@@ -57,7 +57,9 @@ class Reloader:
                     break
                 now = again
             self._seen = now
-            self._services.observer.reloaded(*await self.reload())
+            result, problem = await self.reload()
+            self._changes.directory = problem
+            self._services.observer.reloaded(result, problem)
 
     async def reload(self) -> tuple[str, str]:
         """Look at the directory once; return what became of it, a value of ``reload_total``, and why not."""

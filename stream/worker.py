@@ -223,6 +223,7 @@ class Worker:
         """Choose what is to be in force: the directory, what was applied, or what the journal says."""
         journals = await self._journals(services.facts)
         bundle, found, problem = await changes.begin(checked, journals)
+        changes.directory = problem
         if problem and checked.bundle is not None:
             tell(messages.RULES_NOT_IN_FORCE, rules_dir=services.settings.rules_dir, problem=problem)
             services.observer.refuse("unapproved", problem)

@@ -218,7 +218,14 @@ def _document(view: View, found: list[InForceOn], kept: list[str]) -> dict[str, 
     return {
         "partitions": [{**item._asdict(), "worker": owners.get(item.partition, "")} for item in found],
         "workers": [
-            {"worker": r.worker, "change": r.change, "state": r.state, "problem": r.problem, "at_ms": r.at_ms}
+            {
+                "worker": r.worker,
+                "change": r.change,
+                "state": r.state,
+                "problem": r.problem,
+                "directory": r.directory,
+                "at_ms": r.at_ms,
+            }
             for r in view.reports.values()
         ],
         "change": "" if pointer is None else pointer.change,
@@ -267,6 +274,10 @@ def _lines(view: View, found: list[InForceOn], kept: list[str]) -> Iterator[str]
     if view.refused is not None:
         yield f"refused last, by {view.refused.worker} at {_time(view.refused.at_ms)}:"
         yield from (f"  {line}" for line in view.refused.problem.splitlines())
+    for report in view.reports.values():
+        if report.directory:
+            yield f"the rules directory of {report.worker} is not in force:"
+            yield from (f"  {line}" for line in report.directory.splitlines())
 
 
 def _time(at_ms: int) -> str:

@@ -203,6 +203,7 @@ def test_a_wider_change_needs_two_signatures_of_those_who_were_named_before(
     write_rules(site.rules, 2)
     (site.rules / "typologies.yaml").write_text(signers("ana", "bo"))
     worker.wait_for(lambda: "is refused; the rules before stay" in worker.text, "the refusal")
+    worker.wait_for(lambda: "nobody has signed" in status(site)["workers"][0]["directory"], "the report")  # type: ignore[index]
     assert command(site, "rules", "disable", "account.many", "--note", "now").returncode == 0
     feed.send(records[200:])
     worker.wait_decided(len(records))
