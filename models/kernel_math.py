@@ -35,8 +35,8 @@ def exp_exact(x):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def log_exact(y):  # type: ignore[no-untyped-def]
-    """Return ln y for normal y > 0: y = 2**k m, series of artanh in (m - 1) / (m + 1)."""
+def _log(y, low):  # type: ignore[no-untyped-def]
+    """Return ln y + low for normal y > 0: y = 2**k m, series of artanh in (m - 1) / (m + 1)."""
     bits = np.float64(y).view(np.int64)
     k = (bits >> 52) - 1023
     m = np.int64((bits & _MANTISSA) | _ONE_BITS).view(np.float64)
@@ -48,7 +48,13 @@ def log_exact(y):  # type: ignore[no-untyped-def]
     series = 0.0
     for i in range(11, -1, -1):
         series = series * square + _ARTANH[i]
-    return k * _LN2_HIGH + (2.0 * s * series + k * _LN2_LOW)
+    return k * _LN2_HIGH + (2.0 * s * series + (k * _LN2_LOW + low))
+
+
+@njit(cache=True, nogil=True)
+def log_exact(y):  # type: ignore[no-untyped-def]
+    """Return ln y for normal y > 0."""
+    return _log(y, 0.0)
 
 
 @njit(cache=True, nogil=True)
@@ -76,18 +82,6 @@ def logit(p):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def log1p_exact(x):  # type: ignore[no-untyped-def]
-    """Return ln(1 + x) for 0 <= x < 1e300: 1 + x = 2**k m, series of artanh in (m - 1) / (m + 1)."""
+    """Return ln(1 + x) for 0 <= x < 1e300; what the sum 1 + x rounds away is added to first order."""
     y = np.float64(1.0 + x)
-    lost = (x - (y - 1.0)) / y
-    bits = y.view(np.int64)
-    k = (bits >> 52) - 1023
-    m = np.int64((bits & _MANTISSA) | _ONE_BITS).view(np.float64)
-    if m > _SQRT2:
-        m *= 0.5
-        k += 1
-    s = (m - 1.0) / (m + 1.0)
-    square = s * s
-    series = 0.0
-    for i in range(11, -1, -1):
-        series = series * square + _ARTANH[i]
-    return k * _LN2_HIGH + (2.0 * s * series + (k * _LN2_LOW + lost))
+    return _log(y, (x - (y - 1.0)) / y)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fraudstream.models import kernel_score
+from fraudstream.models.checks import MAX_INPUTS
 from fraudstream.models.inputs import F64, I64, U8, Columns, Input, ModelError, names_read
 from fraudstream.models.kernel_inputs import transform_inputs
 from fraudstream.models.kernel_score import Table
@@ -22,7 +23,6 @@ from fraudstream.models.members import ROLES, Member, check_member
 from fraudstream.models.table import build_table, union
 
 MAX_MEMBERS = 2_000
-MAX_INPUTS = 20_000
 
 
 @dataclass(frozen=True)
