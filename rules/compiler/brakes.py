@@ -10,7 +10,8 @@ from fraudstream.rules.compiler.shape import Section, duration_text
 from fraudstream.rules.compiler.source import quoted
 from fraudstream.rules.compiler.suggest import suggest
 from fraudstream.rules.compiler.terms import Scope
-from fraudstream.rules.compiler.vocabulary import DAY_MS, LIMITS, SUPPRESS
+from fraudstream.rules.compiler.tokens import DAY_MS
+from fraudstream.rules.compiler.vocabulary import LIMITS, SUPPRESS
 
 MIN_COUNT = 100
 """Below it, one match is more than a hundredth."""

@@ -13,8 +13,7 @@ from fractions import Fraction
 from fraudstream.rules.bundle import Slot, Type
 from fraudstream.rules.compiler.literals import MAX_INT64, MIN_INT64, as_float
 from fraudstream.rules.compiler.terms import CONDITION, DATE, DURATION, NUMBER, Constant, Kind, Term
-
-DAY_MS = 86_400_000
+from fraudstream.rules.compiler.tokens import DAY_MS
 
 
 def const(value: Constant) -> Term:

@@ -21,10 +21,10 @@ from fraudstream.rules.compiler.terms import (
     Term,
     phrase,
 )
+from fraudstream.rules.compiler.tokens import DAY_MS, HOUR_MS
 from fraudstream.rules.compiler.zones import load_zone
 
-_HOUR_MS = 3_600_000
-_UNITS_MS = {"seconds": 1_000, "minutes": 60_000, "hours": _HOUR_MS, "days": build.DAY_MS}
+_UNITS_MS = {"seconds": 1_000, "minutes": 60_000, "hours": HOUR_MS, "days": DAY_MS}
 
 
 class BadCallError(Exception):
@@ -160,7 +160,7 @@ def _instant(report: Report, moment: Term) -> Term:
         return moment
     value = moment.constant
     if value is not None and isinstance(value.value, int):
-        return build.const(Constant(TIME, load_zone(report.scope.zone).to_utc(value.value * build.DAY_MS)))
+        return build.const(Constant(TIME, load_zone(report.scope.zone).to_utc(value.value * DAY_MS)))
     return Term("midnight", TIME, (moment,), report.scope.zone)
 
 
@@ -182,7 +182,7 @@ def _speed(_: Report, __: Call, args: list[Term]) -> Term | None:
     distance = Term("distance", NUMBER, (a, b))
     elapsed = Term("abs", DURATION, (Term("sub", DURATION, (tb, ta)),))
     at_least = Term("max", DURATION, (elapsed, _duration(1_000)))
-    hours = Term("div", NUMBER, (build.to_float(at_least), _number(float(_HOUR_MS))))
+    hours = Term("div", NUMBER, (build.to_float(at_least), _number(float(HOUR_MS))))
     return Term("div", NUMBER, (distance, hours))
 
 

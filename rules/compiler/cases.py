@@ -21,8 +21,9 @@ from fraudstream.rules.compiler.schema import value_problem
 from fraudstream.rules.compiler.shape import Section
 from fraudstream.rules.compiler.source import quoted
 from fraudstream.rules.compiler.suggest import suggest
+from fraudstream.rules.compiler.tokens import DAY_MS
 from fraudstream.rules.compiler.types import Constant, Scope, value_for
-from fraudstream.rules.compiler.vocabulary import ACTIONS, DAY_MS, EXPECT, TEST
+from fraudstream.rules.compiler.vocabulary import ACTIONS, EXPECT, TEST
 from fraudstream.rules.compiler.zones import load_zone, parse_instant
 
 CASES_MAX = 100

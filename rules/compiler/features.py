@@ -24,10 +24,11 @@ from fraudstream.rules.compiler.shape import Section
 from fraudstream.rules.compiler.slots import MODEL_SLOTS, feature_slots, field_slots
 from fraudstream.rules.compiler.source import quoted
 from fraudstream.rules.compiler.suggest import suggest
+from fraudstream.rules.compiler.tokens import DAY_MS, HOUR_MS
 from fraudstream.rules.compiler.types import Checked, Scope, check, names_read
-from fraudstream.rules.compiler.vocabulary import AGGREGATES, DAY_MS, FAMILY, FEATURE, TIME
+from fraudstream.rules.compiler.vocabulary import AGGREGATES, FAMILY, FEATURE, TIME
 
-SECOND_MS, HOUR_MS = 1_000, 3_600_000
+SECOND_MS = 1_000
 WINDOW_MS_MAX = 400 * DAY_MS
 EXACT_MS_MAX = DAY_MS
 FEATURES_MAX = 5_000

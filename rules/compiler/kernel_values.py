@@ -16,14 +16,12 @@ from fraudstream.rules.compiler.opcodes import (
     BETWEEN_I,
     COALESCE,
     DAY,
-    DAY_MS,
     DISTANCE,
     DIV,
     EARTH_RADIUS_M,
     ENDS,
     FLOAT,
     HOUR,
-    HOUR_MS,
     LENGTH,
     LOCAL,
     LOWER,
@@ -55,6 +53,7 @@ from fraudstream.rules.compiler.opcodes import (
     U64,
     WEEKDAY,
 )
+from fraudstream.rules.compiler.tokens import DAY_MS, HOUR_MS
 from fraudstream.rules.siphash import siphash128
 
 

@@ -44,7 +44,6 @@ BOOL_WIDTH = 3
 # Three-valued operations.
 (AND, SAME, ELSE, KNOWN) = range(4)
 
-HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 SHARES = 10_000
 """Parts into which keys are divided: a canary's percentage has two digits behind the point."""
 LINEAR = 8

@@ -28,10 +28,10 @@ from fraudstream.rules.compiler.shape import NAME, Section
 from fraudstream.rules.compiler.slots import MODEL_SLOTS, stored_as
 from fraudstream.rules.compiler.source import quoted
 from fraudstream.rules.compiler.suggest import suggest
+from fraudstream.rules.compiler.tokens import DAY_MS
 from fraudstream.rules.compiler.vocabulary import (
     CLASSES,
     COLUMN,
-    DAY_MS,
     FIELD_TYPES,
     SOURCE,
     TABLE,

@@ -14,6 +14,7 @@ from typing import TypeVar
 from fraudstream.rules.compiler.reader import FLOW_HINT, Findings, MappingNode, Node, ScalarNode, SequenceNode
 from fraudstream.rules.compiler.source import quoted
 from fraudstream.rules.compiler.suggest import suggest
+from fraudstream.rules.compiler.tokens import UNIT_MS
 
 T = TypeVar("T")
 
@@ -23,7 +24,6 @@ NAME = re.compile(r"[a-z_][a-zA-Z0-9_]*(\.[a-z_][a-zA-Z0-9_]*)*")
 NAME_CHARS_MAX = 128
 NAME_HINT = "use letters, digits and `_`, joined by dots, starting with a small letter"
 _DURATION = re.compile(r"([0-9]{1,12})(ms|s|m|h|d|w)")
-_UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _MISSING_VALUE = "nothing was given for `{}`"
 
@@ -351,7 +351,7 @@ def duration_ms(text: str) -> int | None:
         part = _DURATION.match(text, at)
         if part is None:
             return None
-        total += int(part[1]) * _UNIT_MS[part[2]]
+        total += int(part[1]) * UNIT_MS[part[2]]
         at = part.end()
     return total if text and total < 1 << 53 else None
 
@@ -361,7 +361,7 @@ def duration_text(value_ms: int) -> str:
     if value_ms == 0:
         return "0s"
     out = ""
-    for unit in ("d", "h", "m", "s", "ms") if value_ms >= 2 * _UNIT_MS["d"] else ("h", "m", "s", "ms"):
-        count, value_ms = divmod(value_ms, _UNIT_MS[unit])
+    for unit in ("d", "h", "m", "s", "ms") if value_ms >= 2 * UNIT_MS["d"] else ("h", "m", "s", "ms"):
+        count, value_ms = divmod(value_ms, UNIT_MS[unit])
         out += f"{count}{unit}" if count else ""
     return out

@@ -18,6 +18,7 @@ TokenKind = Literal["name", "word", "number", "duration", "text", "op", "end"]
 WORDS = frozenset({"and", "or", "not", "in", "between", "is", "missing", "true", "false"})
 """Reserved words; they may still stand after a dot in a name."""
 UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+HOUR_MS, DAY_MS = UNIT_MS["h"], UNIT_MS["d"]
 MAX_DIGITS = 30
 """Longer numbers are never amounts or counts; keeps exact arithmetic on constants cheap."""
 MAX_INT64 = 2**63 - 1

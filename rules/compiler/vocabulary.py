@@ -10,7 +10,6 @@ from fraudstream.rules.bundle import Agg
 from fraudstream.rules.compiler.shape import Either, Key, Listed, Mapped, Shape, Word
 
 API_VERSION = "fraudstream/v1"
-DAY_MS = 86_400_000
 
 FIELD_TYPES = (
     "number", "integer", "money", "time", "date", "bool", "enum", "category", "country", "id", "geo",

@@ -144,7 +144,6 @@ class Proof:
         self._definitions = (before, after)
         self._numbers: dict[object, int] = {}
         self._known: dict[int, tuple[Term, int]] = {}
-        self._side: dict[int, int] = {}
         self._ranges = ranges
         self._steps = 0
         self._depth = 0
