@@ -42,6 +42,8 @@ SUMMARY = "broker, topics, history, worker and live synthetic traffic on this ma
 ACCOUNTS = 20_000
 HISTORY_EVENTS = 60_000
 """About half a day of this bank: long enough for habits and for the windows up to 24 h."""
+LATEST = 3_000
+"""Transactions whose latency the screen shows; the summary has those of all."""
 MAX_DURATION_S = 3600
 MAX_RATE = 5000
 
@@ -197,13 +199,14 @@ def _view(reader: DecisionReader, begin: float, duration_s: float, sent: int) ->
     live = reader.live
     now = time.monotonic()
     grid = Table.grid(padding=(0, 2))
-    latency = np.array(live.latency_ms[-3000:] or [0.0])
+    latency = np.array(live.latency_ms[-LATEST:] or [0.0])
     grid.add_row("live", f"{min(now - begin, duration_s):.0f} s of {duration_s:.0f} s")
     grid.add_row("sent / decided", f"{sent:,} / {live.total:,}   {live.rate(now):,.0f} decisions/s")
     kinds = "   ".join(f"{kind} {live.decisions[kind]:,}" for kind in ("pass", "alert", "block"))
     grid.add_row("decisions", kinds)
     p50, p99 = np.percentile(latency, [50, 99])
-    grid.add_row("latency", f"p50 {p50:.1f} ms   p99 {p99:.1f} ms   (sent to Kafka until read from Kafka)")
+    how = f"(sent to Kafka until read from Kafka, last {len(latency):,})"
+    grid.add_row("latency", f"p50 {p50:.1f} ms   p99 {p99:.1f} ms   {how}")
     top = "   ".join(f"{code} {count}" for code, count in live.reasons.most_common(5))
     grid.add_row("top reasons", top or "none yet")
     for decision in list(live.recent)[-3:]:
