@@ -2,9 +2,8 @@
 
 :func:`write_reference` writes ``reference.yaml`` and one Parquet file a table into a rules directory; keys
 are those that :func:`~fraudstream.bench.traffic.generate.generate` with the same seed and accounts puts into
-its records. :func:`readable` lists the columns, for generators of rules and features. The same arguments give
-the same rows; content has the time of ``start_ms``, so a table is as old as the first event whenever it was
-written.
+its records. The same arguments give the same rows; content has the time of ``start_ms``, so a table is as old
+as the first event whenever it was written.
 
 A pipeline with these tables, from a directory whose rules read some of them::
 
@@ -113,21 +112,6 @@ _DECLARED = {
     "money": "{type: money}",
     "category": "{type: category}",
 }
-
-
-class Readable(NamedTuple):
-    """A column that rules and filters may read."""
-
-    name: str
-    key: str
-    """Field by which it is joined."""
-    kind: str
-    """One of band, kind, score, count, date, bool, money, category."""
-
-
-def readable() -> list[Readable]:
-    """Return every column, tables in the order of the declaration."""
-    return [Readable(f"{t.name}.{name}", t.key, kind) for t in TABLES for name, kind in t.fields]
 
 
 def declaration() -> str:

@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudstream.rules.bundle import Bundle, Mode
 from fraudstream.rules.compiler.program import Program, compile_outputs
 from fraudstream.rules.compiler.ruleset import DeclaredRule
 from fraudstream.rules.compiler.terms import Checked
@@ -169,11 +168,6 @@ def run_program(log: FeatureLog, program: Program, take: Take, text: str) -> Non
             true, unknown = runner.evaluate(table, group.rows)
             take(group.first, true, unknown, row_mask(kind == Kind.DECIDED))
             progress.at(group.first + group.rows)
-
-
-def live_rules(bundle: Bundle) -> frozenset[str]:
-    """Return the rules that take part in decisions."""
-    return frozenset(rule.id for rule in bundle.rules if rule.mode in (Mode.LIVE, Mode.CANARY))
 
 
 def _rule_rows(parts: Sequence[I64], counts: I64) -> RuleRows:
