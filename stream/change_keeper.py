@@ -47,12 +47,11 @@ from fraudstream.stream.producing import settle
 from fraudstream.stream.recovery import check_bundle
 from fraudstream.stream.reference_keeper import ReferenceKeeper
 from fraudstream.stream.services import Services
+from fraudstream.stream.switching import switch_all
 from fraudstream.stream.wire.batches_out import Outgoing
 
 POLL_S = 0.2
 """Between two looks at the control topic."""
-SWITCH_S = 60.0
-"""For all partitions to journal a change; one that was given away meanwhile is its new owner's business."""
 CHANGES_KEPT = 1_000
 JUDGED_KEPT = 8
 
@@ -354,21 +353,14 @@ class ChangeKeeper:
         self._services.catalogue.add_bundle(bundle)
         if problems := await self._tables.adopt(bundle, judged.checked.tables):
             return "\n".join(problems.values())
-        partitions = list(self._partitions())
-        for partition in partitions:
-            partition.retarget()
-        try:
-            async with asyncio.timeout(SWITCH_S):
-                await asyncio.gather(*(partition.switched.wait() for partition in partitions))
-        except TimeoutError:
-            tell(messages.CHANGE_SLOW, bundle=bundle.hash, seconds=round(SWITCH_S))
+        told = await switch_all(self._partitions(), bundle.hash)
         self._kept = [bundle.hash, *(name for name in self._kept if name != bundle.hash)]
         tell(
             messages.CHANGE_APPLIED,
             change=judged.change.action,
             by=judged.change.by,
             bundle=bundle.hash,
-            partitions=len(partitions),
+            partitions=told,
         )
         return ""
 

@@ -107,9 +107,9 @@ CHANGE_APPLIED = Message(
 CHANGE_SLOW = Message(
     "change_slow",
     logging.WARNING,
-    "not every partition has journaled `{bundle}` within {seconds} s",
+    "not every partition has journaled `{version}` within {seconds} s",
     "Look at `fraudstream rules status`: a partition that was given away is its new owner's business.",
-    per=("bundle",),
+    per=("version",),
 )
 CHANGE_REFUSED = Message(
     "change_refused",

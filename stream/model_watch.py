@@ -15,6 +15,7 @@ from fraudstream.stream import messages
 from fraudstream.stream.logs import tell
 from fraudstream.stream.partition import Partition
 from fraudstream.stream.services import Services
+from fraudstream.stream.switching import switch_all
 
 
 class ModelWatch:
@@ -54,11 +55,8 @@ class ModelWatch:
         if model.version == services.target.models:
             return False
         services.target = services.target._replace(models=model.version)
-        partitions = list(self._partitions())
-        for partition in partitions:
-            partition.retarget()
-        await asyncio.gather(*(partition.switched.wait() for partition in partitions))
-        tell(messages.MODEL_APPLIED, path=self._path, models=model.version, partitions=len(partitions))
+        told = await switch_all(self._partitions(), model.version)
+        tell(messages.MODEL_APPLIED, path=self._path, models=model.version, partitions=told)
         return True
 
 
