@@ -43,7 +43,6 @@ from fraudstream.stream.logreader import LogReader
 from fraudstream.stream.logs import tell
 from fraudstream.stream.opening import FAR
 from fraudstream.stream.partition import Partition
-from fraudstream.stream.producing import settle
 from fraudstream.stream.recovery import check_bundle
 from fraudstream.stream.reference_keeper import ReferenceKeeper
 from fraudstream.stream.services import Services
@@ -421,10 +420,9 @@ class ChangeKeeper:
         await self._append(*write_report(replace(told, at_ms=time.time_ns() // 1_000_000)))
 
     async def _append(self, key: bytes, value: bytes | None) -> None:
-        sent = await self._services.appender.append(self._topic, 0, [Outgoing(key, value)])
-        await settle(
-            sent, self._services.settings.request_timeout_ms / 1000, f"control topic `{self._topic}`"
-        )
+        appender = self._services.appender
+        sent = await appender.append(self._topic, 0, [Outgoing(key, value)])
+        await appender.settle(sent, f"control topic `{self._topic}`")
 
 
 def _kept(journals: Sequence[Journal]) -> list[str]:

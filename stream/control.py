@@ -21,7 +21,6 @@ from fraudstream.stream.enrichment.content import ContentError
 from fraudstream.stream.errors import Refusal
 from fraudstream.stream.journaling import Appender
 from fraudstream.stream.logreader import LogReader
-from fraudstream.stream.producing import settle
 from fraudstream.stream.scoring import NO_MODEL
 from fraudstream.stream.wire.batches_out import Outgoing
 
@@ -40,11 +39,10 @@ class Target(NamedTuple):
 class Catalogue:
     """Bundles, models and reference tables by version, from this process or from the control topic."""
 
-    def __init__(self, topic: str, appender: Appender, reader: LogReader, timeout_s: float) -> None:
+    def __init__(self, topic: str, appender: Appender, reader: LogReader) -> None:
         self._topic = topic
         self._appender = appender
         self._reader = reader
-        self._timeout_s = timeout_s
         self._bundles: dict[str, Bundle] = {}
         self._models: dict[str, tuple[bytes, Model]] = {}
         self._tables: dict[str, TableVersion] = {}
@@ -157,7 +155,7 @@ class Catalogue:
         # Chunk by chunk: decisions on the same connections wait for one of them at most.
         for key, value in split_content(kind, content):
             sent = await self._appender.append(self._topic, 0, [Outgoing(key, value)])
-            await settle(sent, self._timeout_s, f"control topic `{self._topic}`")
+            await self._appender.settle(sent, f"control topic `{self._topic}`")
         self._published.add((kind, version))
 
     async def _read(self, kind: Kind, version: str) -> bytes:

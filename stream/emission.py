@@ -22,7 +22,6 @@ from fraudstream.stream.failpoints import Failpoints
 from fraudstream.stream.journaling import Appender
 from fraudstream.stream.outcome import Decision
 from fraudstream.stream.pipeline import Result
-from fraudstream.stream.producing import settle
 from fraudstream.stream.recovery import Facts
 from fraudstream.stream.settings import TopicNames
 from fraudstream.stream.wire.batches_out import DecisionRecords, Header, Outgoing
@@ -65,7 +64,6 @@ class Emission:
         failpoints: Failpoints,
         *,
         in_flight_max: int,
-        timeout_s: float,
         deadline_ms: int,
         acked_to: int,
         on_acked: Callable[[Flight, int], None],
@@ -77,7 +75,6 @@ class Emission:
         self._facts = facts
         self._appender = appender
         self._failpoints = failpoints
-        self._timeout_s = timeout_s
         self._deadline_ms = deadline_ms
         self._on_acked = on_acked
         self._room = asyncio.Semaphore(in_flight_max)
@@ -120,7 +117,7 @@ class Emission:
     async def _append_in_order(self) -> None:
         while True:
             flight = await self._to_append.get()
-            await settle(flight.first, self._timeout_s, "alerts and dead letters")
+            await self._appender.settle(flight.first, "alerts and dead letters")
             records = self._decision_records(flight)
             if records:
                 self._failpoints.hit("before_produce")
@@ -130,7 +127,7 @@ class Emission:
     async def _acknowledge_in_order(self) -> None:
         while True:
             flight = await self._to_ack.get()
-            await settle(flight.decisions, self._timeout_s, "decisions")
+            await self._appender.settle(flight.decisions, "decisions")
             if flight.decisions:
                 self._failpoints.hit("after_ack")
             self._on_acked(flight, time.time_ns() // 1_000_000)
@@ -146,8 +143,8 @@ class Emission:
         sent: list[asyncio.Future[Any]] = []
         if self._failpoints.armed("mid_produce") and len(records) > 1:
             half = len(records) // 2
-            await settle(
-                await self._appender.append(topic, partition, records[:half]), self._timeout_s, "decisions"
+            await self._appender.settle(
+                await self._appender.append(topic, partition, records[:half]), "decisions"
             )
             self._failpoints.hit("mid_produce")
             records = records[half:]

@@ -66,6 +66,10 @@ class RestartMe(FraudstreamError):  # noqa: N818
     exit_code = Exit.RESTART
 
 
+class NotDelivered(RestartMe):
+    """The broker did not deliver records in time; whoever can do without them may go on."""
+
+
 class NotPermitted(FraudstreamError):  # noqa: N818
     """The broker refused authentication or authorisation, or could not be trusted."""
 

@@ -7,7 +7,7 @@ A take by somebody else after the own one means that the record did not count: t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from fraudstream.stream.errors import RestartMe
@@ -15,7 +15,6 @@ from fraudstream.stream.failpoints import Failpoints
 from fraudstream.stream.journal import Journal, read_journal, take_record
 from fraudstream.stream.lease import Lease
 from fraudstream.stream.logreader import LogReader
-from fraudstream.stream.producing import settle
 from fraudstream.stream.wire.batches_out import Outgoing
 
 
@@ -26,6 +25,18 @@ class Appender(Protocol):
         self, topic: str, partition: int, records: Iterable[Outgoing]
     ) -> list[asyncio.Future[Any]]:
         """Queue records; one future a batch."""
+
+    async def settle(self, sent: Sequence[asyncio.Future[Any]], what: str) -> list[Any]:
+        """Await the acknowledgement of what :meth:`append` queued; returns the metadata of each batch.
+
+        Args:
+            sent: The futures.
+            what: Names them in errors.
+
+        Raises:
+            RestartMe: one failed, or its outcome is unknown.
+            NotPermitted: the broker does not let this client write there.
+        """
 
 
 class JournalLog:
@@ -39,7 +50,6 @@ class JournalLog:
         reader: LogReader,
         lease: Lease,
         failpoints: Failpoints,
-        timeout_s: float,
     ) -> None:
         self.journal = Journal()
         self.epoch = -1
@@ -49,7 +59,6 @@ class JournalLog:
         self._reader = reader
         self._lease = lease
         self._failpoints = failpoints
-        self._timeout_s = timeout_s
         self._records: list[tuple[int, bytes]] = []
         self._position = 0
 
@@ -79,7 +88,7 @@ class JournalLog:
     async def _send(self, record: bytes) -> int:
         sent = await self._appender.append(self._topic, self._partition, [Outgoing(None, record)])
         self._failpoints.hit("before_journal_ack")
-        results = await settle(sent, self._timeout_s, f"journal {self._topic}-{self._partition}")
+        results = await self._appender.settle(sent, f"journal {self._topic}-{self._partition}")
         return int(results[0].offset)
 
     async def _read_to(self, end: int) -> None:

@@ -40,10 +40,9 @@ class Lease:
         """Return for how many seconds the lease still holds; not positive: it does not."""
         return -1.0 if self._sent_s is None else self._sent_s + self._timeout_s - self._clock()
 
-    @property
-    def answered_ago_s(self) -> float:
-        """Return the age of the last good answer, infinity without one."""
-        return float("inf") if self._sent_s is None else self._clock() - self._sent_s
+    def broker_answers(self) -> bool:
+        """Return whether the last good answer is younger than half a session; else the broker is away."""
+        return self.left_s() > self._timeout_s / 2
 
     def check(self, before: str) -> None:
         """Go on only with the lease.

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 import aiokafka
 from aiokafka.structs import TopicPartition
 
-from fraudstream.stream.errors import RestartMe
+from fraudstream.stream.errors import NotDelivered
 from fraudstream.stream.reconnect import pause_between_tries
 from fraudstream.stream.security import aiokafka_options
 from fraudstream.stream.settings import Settings
@@ -87,7 +87,7 @@ class LogReader:
         """Yield the records with ``begin <= offset < end`` in order, in lists.
 
         Raises:
-            RestartMe: the broker did not deliver them in time.
+            NotDelivered: the broker did not deliver them in time.
         """
         if begin >= end:
             return
@@ -109,7 +109,7 @@ class LogReader:
                 if position >= end:
                     return
                 if loop.time() - heard_s > self._timeout_s:
-                    raise RestartMe(
+                    raise NotDelivered(
                         f"{topic}-{partition}: offsets {position} to {end - 1} were not delivered within "
                         f"{self._timeout_s:g} s"
                     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Mapping
 from enum import Enum
@@ -30,6 +31,7 @@ from fraudstream.stream.logs import tell
 from fraudstream.stream.opening import FAR, Opening
 from fraudstream.stream.pieces import PieceSize
 from fraudstream.stream.pipeline import Known, Pipeline, needs_rebuild
+from fraudstream.stream.reconnect import AWAY
 from fraudstream.stream.recovery import (
     DecisionLog,
     Published,
@@ -39,6 +41,9 @@ from fraudstream.stream.recovery import (
 from fraudstream.stream.services import Services
 from fraudstream.stream.snapshots import Snapshot, SnapshotStore, value_hash
 from fraudstream.stream.snapshotting import LastRecord, Snapshotter
+
+LEASE_LOOK_S = 0.1
+"""Time between two looks at a lease that is over."""
 
 
 class Phase(Enum):
@@ -66,7 +71,6 @@ class Partition:
         self._services = services
         self._settings = services.settings
         self._topics = services.settings.topics
-        self._timeout_s = services.settings.request_timeout_ms / 1000
         self._reader = LogReader(services.settings)
         self._tail_reader = LogReader(services.settings)
         self._decisions = DecisionLog(self._tail_reader, self._topics.decisions, number)
@@ -77,7 +81,6 @@ class Partition:
             self._reader,
             services.lease,
             services.failpoints,
-            self._timeout_s,
         )
         self._store = SnapshotStore(
             services.settings.state_dir / services.settings.app_id / f"{self._topics.input}-{number}",
@@ -94,8 +97,8 @@ class Partition:
         self._last = LastRecord()
         self._end_at_start = 0
         self.switched = asyncio.Event()
-        self._starting = True
         """Set when the journal says what the operator wants."""
+        self._starting = True
         self._prepared: dict[str, BoundTable] = {}
         self._known: Known | None = None
         self._published_last = -1
@@ -251,7 +254,6 @@ class Partition:
             services.appender,
             services.failpoints,
             in_flight_max=self._settings.slices_in_flight,
-            timeout_s=self._timeout_s,
             deadline_ms=self._settings.deadline_ms,
             acked_to=self.next_offset,
             on_acked=self._acked,
@@ -384,7 +386,8 @@ class Partition:
                 return True
         piece = whole.part(self._row, stop)
         await self._emission.room()
-        self._services.lease.check(f"offset {int(piece.offset[0])} of partition {self.number}")
+        if not await self._leased(f"offset {int(piece.offset[0])} of partition {self.number}"):
+            return False
         self._services.observer.step_begin()
         begin_s = time.perf_counter()
         result = self._pipeline.process(piece, self._known)
@@ -403,6 +406,32 @@ class Partition:
         )
         # Let the consumer, the sender and the other partitions have the loop.
         await asyncio.sleep(0)
+        return True
+
+    async def _leased(self, before: str) -> bool:
+        """Go on only with the lease; False: the partition is to be stopped.
+
+        Over an outage of the broker the lease ends, and nobody else can be given the partition either: wait
+        until the broker is back and the group says whose it is.
+
+        Raises:
+            RestartMe: the broker is there, and for a session timeout it has not prolonged the lease.
+        """
+        lease, loop = self._services.lease, asyncio.get_running_loop()
+        end_s = math.inf
+        while lease.left_s() <= 0 and not self._stop_wanted:
+            if loop.time() > end_s:
+                lease.check(before)
+            if math.isinf(end_s) and await self._broker_is_there():
+                end_s = loop.time() + self._settings.session_timeout_ms / 1000
+            await asyncio.sleep(LEASE_LOOK_S)
+        return not self._stop_wanted
+
+    async def _broker_is_there(self) -> bool:
+        try:
+            await self._reader.end(self._topics.input, self.number)
+        except AWAY:
+            return False
         return True
 
     async def _pass_hole(self, fetched: Fetched) -> None:
@@ -521,10 +550,10 @@ class Partition:
 
     async def _wind_up(self) -> None:
         """Stop at a slice border: acks in, snapshot; after a drain `end` as well."""
-        self.phase = Phase.DRAINING
+        self.phase, settings = Phase.DRAINING, self._settings
         try:
             async with asyncio.timeout(
-                self._timeout_s if self._finish else self._settings.session_timeout_ms / 2000
+                (settings.request_timeout_ms if self._finish else settings.session_timeout_ms / 2) / 1000
             ):
                 await self._emission.wait_acked(self.next_offset)
                 await self._snapshots.finish()

@@ -14,7 +14,7 @@ from fraudstream.stream import batches, messages
 from fraudstream.stream.errors import RestartMe
 from fraudstream.stream.logs import tell
 from fraudstream.stream.lost_rights import as_not_permitted
-from fraudstream.stream.reconnect import pause_between_tries
+from fraudstream.stream.reconnect import AWAY, pause_between_tries
 from fraudstream.stream.security import aiokafka_options
 from fraudstream.stream.wire.batches_out import DecisionRecords, Outgoing
 
@@ -33,6 +33,9 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
 
 BATCH_BYTES = 512 * 1024
 """Size of a produced batch; below the broker's default limit of 1 MiB with room for one large record."""
+
+LOOK_S = 1.0
+"""Time between two looks at whether the broker is there."""
 
 KERNEL_BATCH_RECORDS = 4
 """Fewer records are appended one by one sooner than a kernel is called."""
@@ -78,18 +81,33 @@ class SliceProducer(driver.Producer):  # type: ignore[misc]
         producer = self._ensure_producer()
         sent: list[asyncio.Future[Any]] = []
         if isinstance(records, DecisionRecords) and (ready := self._ready(records)):
-            return [await producer.send_batch(each, topic, partition=partition) for each in ready]
+            return [await self._queue(each, topic, partition) for each in ready]
         batch = producer.create_batch()
         for key, value, headers in records:
             if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:
                 batch.close()
-                sent.append(await producer.send_batch(batch, topic, partition=partition))
+                sent.append(await self._queue(batch, topic, partition))
                 batch = producer.create_batch()
                 batch.append(timestamp=None, key=key, value=value, headers=headers)
         if batch.record_count():
             batch.close()
-            sent.append(await producer.send_batch(batch, topic, partition=partition))
+            sent.append(await self._queue(batch, topic, partition))
         return sent
+
+    async def _queue(self, batch: Any, topic: str, partition: int) -> asyncio.Future[Any]:
+        """Queue a batch when the one before has left; an outage of the broker is waited out."""
+        while True:
+            try:
+                queued: asyncio.Future[Any] = await self._ensure_producer().send_batch(
+                    batch, topic, partition=partition
+                )
+            except AWAY as problem:
+                if self.app.lease.broker_answers():
+                    raise RestartMe(
+                        f"{topic}-{partition}: nothing could be sent for a whole request timeout: {problem!r}"
+                    ) from problem
+            else:
+                return queued
 
     def _ready(self, records: DecisionRecords) -> list[batches.ReadyBatch]:
         """Return the batches of records, none: they are appended one by one."""
@@ -102,33 +120,41 @@ class SliceProducer(driver.Producer):  # type: ignore[misc]
             self._fall_back("failed", problem)
             return []
 
+    async def settle(self, sent: Sequence[asyncio.Future[Any]], what: str) -> list[Any]:
+        """Await the acknowledgement of sends; an outage of the broker is waited out.
 
-async def settle(sent: Sequence[asyncio.Future[Any]], timeout_s: float, what: str) -> list[Any]:
-    """Await the acknowledgement of sends.
+        While the broker is away the clock stands: the idempotent producer tries on, and what lands late are
+        the same bytes.
 
-    Returns:
-        Metadata of each batch.
+        Returns:
+            Metadata of each batch.
 
-    Raises:
-        RestartMe: one failed, or its outcome is unknown after ``timeout_s``.
-        NotPermitted: the broker does not let this client write there.
-    """
-    if not sent:
-        return []
-    _, pending = await asyncio.wait(sent, timeout=timeout_s)
-    if pending:
-        raise RestartMe(
-            f"{what}: {len(pending)} of {len(sent)} sends were not acknowledged within {timeout_s:g} s; "
-            "their outcome is unknown"
-        )
-    results = []
-    for future in sent:
-        with contextlib.suppress(asyncio.CancelledError):
-            if problem := future.exception():
-                if (refused := as_not_permitted(problem)) is not None:
-                    raise refused from problem
-                raise RestartMe(f"{what}: the broker did not take it: {problem!r}") from problem
-            results.append(future.result())
-    if len(results) != len(sent):
-        raise RestartMe(f"{what}: a send was cancelled; its outcome is unknown")
-    return results
+        Raises:
+            RestartMe: one failed, or its outcome is unknown after a request timeout.
+            NotPermitted: the broker does not let this client write there.
+        """
+        if not sent:
+            return []
+        timeout_s = self.app.settings.request_timeout_ms / 1000
+        pending, left_s = set(sent), timeout_s
+        while pending and left_s > 0:
+            look_s = min(LOOK_S, left_s)
+            _, pending = await asyncio.wait(pending, timeout=look_s)
+            if self.app.lease.broker_answers():
+                left_s -= look_s
+        if pending:
+            raise RestartMe(
+                f"{what}: {len(pending)} of {len(sent)} sends were not acknowledged within {timeout_s:g} s; "
+                "their outcome is unknown"
+            )
+        results = []
+        for future in sent:
+            with contextlib.suppress(asyncio.CancelledError):
+                if problem := future.exception():
+                    if (refused := as_not_permitted(problem)) is not None:
+                        raise refused from problem
+                    raise RestartMe(f"{what}: the broker did not take it: {problem!r}") from problem
+                results.append(future.result())
+        if len(results) != len(sent):
+            raise RestartMe(f"{what}: a send was cancelled; its outcome is unknown")
+        return results

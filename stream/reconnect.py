@@ -1,13 +1,32 @@
-"""A pause before aiokafka looks for a broker that is away again.
+"""A broker that is away: how its clients say so, and a pause before they look for it again.
 
-Without it a client of aiokafka 0.14.0 whose broker refuses connections tries thousands of times a second, and
-writes a line for each try.
+Without the pause a client of aiokafka 0.14.0 whose broker refuses connections tries thousands of times a
+second, and writes a line for each try.
 """
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
+
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaTimeoutError,
+    LeaderNotAvailableError,
+    NodeNotReadyError,
+    NotLeaderForPartitionError,
+    RequestTimedOutError,
+)
+
+AWAY = (
+    KafkaConnectionError,
+    KafkaTimeoutError,
+    LeaderNotAvailableError,
+    NodeNotReadyError,
+    NotLeaderForPartitionError,
+    RequestTimedOutError,
+)
+"""Errors of a broker that is away or just back; what was asked may be asked again."""
 
 PAUSE_S = 1.0
 """A broker that comes back is found within this time; sessions last ten times as long."""

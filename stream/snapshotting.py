@@ -21,9 +21,11 @@ from typing import NamedTuple
 
 from fraudstream.stream import messages
 from fraudstream.stream.emission import Emission
+from fraudstream.stream.errors import NotDelivered
 from fraudstream.stream.journal import InForce, Start
 from fraudstream.stream.logs import tell
 from fraudstream.stream.pipeline import Pipeline
+from fraudstream.stream.reconnect import AWAY
 from fraudstream.stream.recovery import DecisionLog
 from fraudstream.stream.services import Services
 from fraudstream.stream.snapshots import Header, SnapshotStore
@@ -146,7 +148,7 @@ class Snapshotter:
         try:
             header = replace(header, decision_offset=await self._decisions.first_from(at))
             temporary = await self._write_down(header, copy)
-        except OSError as problem:
+        except (OSError, NotDelivered, *AWAY) as problem:
             # Decisions go on without it: a snapshot only shortens a restart.
             self._failed(f"snapshot at {at} was not written: {problem}")
             return

@@ -8,6 +8,7 @@ import gc
 import os
 import signal
 import socket
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,6 @@ from fraudstream.stream.services import Services
 from fraudstream.stream.shipped import shipped_model
 from fraudstream.stream.status import Status
 
-BROKER_FRESH_S = 3.0
-"""A heartbeat answered this recently means that the broker was seen."""
 STOP_S = 10.0
 """For leaving the group and closing connections; then the process ends anyway."""
 
@@ -59,6 +58,11 @@ class _Appender:
         """Queue records; one future a batch."""
         sent: list[asyncio.Future[Any]] = await self._app.producer.append(topic, partition, records)
         return sent
+
+    async def settle(self, sent: Sequence[asyncio.Future[Any]], what: str) -> list[Any]:
+        """Await the acknowledgement of sends."""
+        results: list[Any] = await self._app.producer.settle(sent, what)
+        return results
 
 
 class Worker:
@@ -77,7 +81,6 @@ class Worker:
         self._shadow = shadow
         self._accept_short_history = accept_short_history
         self._backfill = backfill
-        self._timeout_s = app.settings.request_timeout_ms / 1000
         self._owner_name = f"{socket.gethostname()}:{os.getpid()}"
         about = {
             "app": app.settings.app_id,
@@ -147,7 +150,7 @@ class Worker:
     async def _prepare(self) -> None:
         app, settings = self._app, self._settings
         appender = _Appender(app)
-        catalogue = Catalogue(settings.topics.control, appender, self._reader, self._timeout_s)
+        catalogue = Catalogue(settings.topics.control, appender, self._reader)
         if is_open(settings):
             tell(messages.NOT_ENCRYPTED, broker=settings.broker)
         hide = hide_by(settings)
@@ -271,7 +274,7 @@ class Worker:
         """Once a second: health and metrics."""
         app = self._app
         while True:
-            if app.lease.answered_ago_s < BROKER_FRESH_S:
+            if app.lease.broker_answers():
                 app.health.broker_seen()
             partitions = list(app.owner.partitions.values())
             for partition in partitions:

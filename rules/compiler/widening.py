@@ -182,8 +182,8 @@ class Proof:
             return True
         if old.constant is not None and bool(old.constant.value) == old_holds:
             return True
-        if new.constant is not None:
-            return bool(new.constant.value) != new_holds
+        if new.constant is not None and bool(new.constant.value) != new_holds:
+            return True
         if old.op == ("and" if old_holds else "or"):
             return all(self._implies(new, new_holds, part, old_holds) for part in old.args)
         if new.op == ("or" if new_holds else "and"):

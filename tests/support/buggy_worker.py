@@ -11,7 +11,7 @@ import dataclasses
 import logging
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,10 @@ class SlowDecisions:
         if topic == self._topic:
             await asyncio.sleep(self._delay_s)
         return await self._inner.append(topic, partition, records)
+
+    async def settle(self, sent: Sequence[asyncio.Future[Any]], what: str) -> list[Any]:
+        """Await the acknowledgement of sends."""
+        return await self._inner.settle(sent, what)
 
 
 class EarlySnapshots(Snapshotter):
