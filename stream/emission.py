@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,6 +49,8 @@ class Flight:
     began_s: float = field(default_factory=time.perf_counter)
     first: list[asyncio.Future[Any]] = field(default_factory=list)
     decisions: list[asyncio.Future[Any]] = field(default_factory=list)
+    features: list[asyncio.Future[Any]] = field(default_factory=list)
+    """No decision waits for them, the acknowledgement of the piece does."""
 
 
 class Emission:
@@ -97,8 +99,10 @@ class Emission:
         """Wait until one more piece may be under way, and take its place."""
         await self._room.acquire()
 
-    async def emit(self, flight: Flight) -> None:
-        """Send alerts and dead letters of a piece now, queue its decisions; :meth:`room` comes before."""
+    async def emit(self, flight: Flight, features: Sequence[Outgoing] = ()) -> None:
+        """Send alerts, dead letters and features now, queue the decisions; :meth:`room` comes before."""
+        if features:
+            flight.features = await self._appender.append(self._topics.features, self._partition, features)
         if flight.result is not None:
             flight.first = await self._send_alerts(flight.result)
             flight.first += await self._send_dead_letters(flight.result)
@@ -131,6 +135,7 @@ class Emission:
             if flight.decisions:
                 self._failpoints.hit("after_ack")
             self._on_acked(flight, time.time_ns() // 1_000_000)
+            await self._appender.settle(flight.features, "features")
             if flight.done is not None:
                 flight.done()
             self._room.release()

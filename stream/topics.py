@@ -68,6 +68,8 @@ def specification(
         ),
         names.journal: (partitions, {**safe, **forever}),
         names.control: (1, {**safe, "cleanup.policy": "compact"}),
+        names.labels: (partitions, {**safe, **kept}),
+        names.features: (partitions, {**safe, **kept}),
     }
 
 
@@ -133,6 +135,8 @@ class _Inspection:
             names.dead_letters: self._dead_letter_rules,
             names.journal: self._journal_rules,
             names.control: self._control_rules,
+            names.labels: self._label_rules,
+            names.features: self._feature_rules,
         }
 
     def findings(self, name: str) -> Iterator[Finding]:
@@ -218,6 +222,18 @@ class _Inspection:
                 self._set(name, "cleanup.policy=compact"),
             )
         yield from self._room(name, topic, CONTROL_BYTES_MIN, "a chunk of a bundle")
+
+    def _label_rules(self, topic: TopicState) -> Iterator[Finding]:
+        name = self._names.labels
+        yield from self._deleted_only(
+            name, topic, "a label would vanish when its transaction has a newer one"
+        )
+
+    def _feature_rules(self, topic: TopicState) -> Iterator[Finding]:
+        name = self._names.features
+        yield from self._as_many_as_input(name, topic)
+        yield from self._deleted_only(name, topic, "values would vanish when the account has newer ones")
+        yield from self._room(name, topic, DECISION_BYTES_MIN, "a batch of feature vectors")
 
     def _safety(self, name: str, topic: TopicState) -> Iterator[Finding]:
         """What an acknowledged record needs in order to stay."""

@@ -69,6 +69,8 @@ def test_what_create_makes_is_right(replicas: int, brokers: int) -> None:
         ("input", {"retention_ms": 3_600_000}, "retention.ms=3600000", "retention.ms=2592000000"),
         ("input", {"retention_bytes": 10**9}, "retention.bytes=1000000000", "retention.bytes=-1"),
         ("decisions", {"partitions": 5}, "5 partitions, the input has 6", "--alter --topic fraud.decisions"),
+        ("features", {"partitions": 5}, "5 partitions, the input has 6", "--alter --topic fraud.features"),
+        ("labels", {"cleanup_policy": "compact"}, "a label would vanish", "cleanup.policy=delete"),
         ("decisions", {"partitions": 7}, "7 partitions, the input has 6", "cannot be taken away"),
         ("decisions", {"cleanup_policy": "compact"}, "cleanup.policy=compact", "cleanup.policy=delete"),
         ("decisions", {"retention_ms": 86_400_000}, "shorter than the input's 2592000000", "=2592000000"),
@@ -138,7 +140,7 @@ def test_a_missing_topic_is_found_with_the_command_that_makes_it() -> None:
     found = judge(replace(cluster, topics=without), NAMES, "b:9092")
     assert found == [Finding(NAMES.journal, "does not exist", "fraudstream topics create --partitions 6")]
     nothing = judge(replace(cluster, topics={}), NAMES, "b:9092")
-    assert [finding.wrong for finding in nothing] == ["does not exist"] * 6
+    assert [finding.wrong for finding in nothing] == ["does not exist"] * 8
     assert nothing[0].remedy.endswith("--partitions P")
 
 
