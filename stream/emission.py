@@ -4,7 +4,9 @@ For every piece, in this order:
 
 1. alerts and dead letters are sent when the piece was processed, and acknowledged before
 2. its decisions are appended to the partition with the input's number, behind those of all earlier pieces;
-3. the piece is acknowledged when all its acks and those of all earlier pieces are in.
+3. then what models may read goes to the features topic, where that is asked for; no decision of the piece
+   waits for it;
+4. the piece is acknowledged when all its acks and those of all earlier pieces are in.
 """
 
 from __future__ import annotations
@@ -49,8 +51,9 @@ class Flight:
     began_s: float = field(default_factory=time.perf_counter)
     first: list[asyncio.Future[Any]] = field(default_factory=list)
     decisions: list[asyncio.Future[Any]] = field(default_factory=list)
+    make_features: Callable[[], Sequence[Outgoing]] | None = None
+    """Makes the records of the features topic."""
     features: list[asyncio.Future[Any]] = field(default_factory=list)
-    """No decision waits for them, the acknowledgement of the piece does."""
 
 
 class Emission:
@@ -99,10 +102,8 @@ class Emission:
         """Wait until one more piece may be under way, and take its place."""
         await self._room.acquire()
 
-    async def emit(self, flight: Flight, features: Sequence[Outgoing] = ()) -> None:
-        """Send alerts, dead letters and features now, queue the decisions; :meth:`room` comes before."""
-        if features:
-            flight.features = await self._appender.append(self._topics.features, self._partition, features)
+    async def emit(self, flight: Flight) -> None:
+        """Send alerts and dead letters of a piece now, queue its decisions; :meth:`room` comes before."""
         if flight.result is not None:
             flight.first = await self._send_alerts(flight.result)
             flight.first += await self._send_dead_letters(flight.result)
@@ -126,6 +127,8 @@ class Emission:
             if records:
                 self._failpoints.hit("before_produce")
                 flight.decisions = await self._send_decisions(records)
+            if flight.make_features is not None and (made := flight.make_features()):
+                flight.features = await self._appender.append(self._topics.features, self._partition, made)
             self._to_ack.put_nowait(flight)
 
     async def _acknowledge_in_order(self) -> None:

@@ -186,9 +186,15 @@ TRAINER_VERSION = Message(
     "model {model}: learned up to {to}, version {version}",
     "`fraudstream models promote` puts it in force if it is good enough.",
     ("average_precision",),
+    per=("model", "version"),
 )
 TRAINER_SNAPSHOT = Message(
-    "trainer_snapshot", logging.INFO, "what was learned up to {to} is durable", "Nothing.", ("digest",)
+    "trainer_snapshot",
+    logging.INFO,
+    "what was learned up to {to} is durable",
+    "Nothing.",
+    ("digest",),
+    per=("to",),
 )
 SOURCE_QUARANTINED = Message(
     "label_source_quarantined",

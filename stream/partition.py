@@ -13,8 +13,9 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
+from functools import partial
 
 from fraudstream.models.model import Model
 from fraudstream.rules.bundle import Bundle
@@ -407,21 +408,26 @@ class Partition:
             self._known = None
         self._services.observer.processed(self._pipeline.bundle, result)
         await self._emission.emit(
-            Flight(result, self.next_offset, fetched.done if last else None, shadow=not self._pipeline.live),
-            self._feature_records(result),
+            Flight(
+                result,
+                self.next_offset,
+                fetched.done if last else None,
+                shadow=not self._pipeline.live,
+                make_features=self._feature_records(result),
+            )
         )
         # Let the consumer, the sender and the other partitions have the loop.
         await asyncio.sleep(0)
         return True
 
-    def _feature_records(self, result: Result) -> list[Outgoing]:
-        """Return what goes to the features topic; what is replayed since the snapshot goes there again."""
+    def _feature_records(self, result: Result) -> Callable[[], Sequence[Outgoing]] | None:
+        """Return what makes the records of the features topic; what is replayed comes again."""
         if not self._publishes or self.next_offset <= self._replay_below:
-            return []
+            return None
         bundle = self._pipeline.bundle
         if self._feature_events is None or self._feature_events[0] is not bundle:
             self._feature_events = bundle, FeatureEvents(bundle)
-        return self._feature_events[1].records(result, self._pipeline.start_from)
+        return partial(self._feature_events[1].records, result, self._pipeline.start_from)
 
     async def _leased(self, before: str) -> bool:
         """Go on only with the lease; False: the partition is to be stopped.
