@@ -105,10 +105,13 @@ def challenger_precision(port: int) -> float | None:
     return float(found[0].removeprefix(_METRIC)) if found else None
 
 
-def champion_precision(scores: Mapping[str, tuple[float, float]], frauds: set[str]) -> dict[str, Any]:
-    """Return the average precision of (time, score) by transaction, of those that are mature now."""
+def champion_precision(scores: dict[str, tuple[float, float]], frauds: set[str]) -> dict[str, Any]:
+    """Return the average precision of (time, score) by transaction, of those that are mature now.
+
+    Another thread may add scores meanwhile.
+    """
     last = time.monotonic() - MATURE_S
-    known = [(score, name in frauds) for name, (at, score) in scores.items() if at <= last]
+    known = [(score, name in frauds) for name, (at, score) in scores.copy().items() if at <= last]
     fraud = np.array([bad for _, bad in known], np.bool_)
     if not fraud.any():
         return {"average_precision": None, "transactions": len(known), "frauds": 0}

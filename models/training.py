@@ -17,24 +17,20 @@ from __future__ import annotations
 import hashlib
 import pickle
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
-from fraudstream.models.calibration import compose, fit_platt
-from fraudstream.models.file import dump_models, load_model
-from fraudstream.models.inputs import F64, I64, U8, Input
-from fraudstream.models.learners import Learner, make_learner
+from fraudstream.models.inputs import Input
+from fraudstream.models.learners import make_learner
 from fraudstream.models.members import Member
-from fraudstream.models.model import Model
 from fraudstream.models.protocol import LABEL_OUTCOMES
+from fraudstream.models.pupil import Pupil
 from fraudstream.models.registry_store import Entry
 from fraudstream.models.training_rows import (
-    FRAUD,
     LEGITIMATE,
     UNKNOWN,
     Chunk,
@@ -47,10 +43,6 @@ from fraudstream.models.training_rows import (
 from fraudstream.models.vectors import read_values
 
 HOUR_MS = 3_600_000
-PROBES = 1_000
-"""Newest vectors whose mean score the guard watches."""
-GUARDED_FROM = 2_000
-"""Rows that a learner has to know before a source can be told from what teaches it in the first place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,25 +89,15 @@ class Training:
     def __init__(self, entries: Sequence[Entry], registry: Mapping[str, Entry], rules: Rules) -> None:
         self.rules = rules
         self.names = tuple(entry.id for entry in entries)
-        self._entries = tuple(entries)
         wanted: dict[Input, None] = {}
         for entry in entries:
             for one in (entry, *(registry[part] for part in entry.parts if part in registry)):
                 wanted.update(dict.fromkeys(one.inputs))
         self.inputs = tuple(wanted)
-        self._learners: list[Learner] = [make_learner(entry, registry, self.inputs) for entry in entries]
-        self._base: list[bytes] = [b""] * len(entries)
-        """Files of the versions that score the running interval, not calibrated; empty: none yet."""
-        self._models: list[Model | None] = [None] * len(entries)
-        self._changed = [False] * len(entries)
-        """Learned something since the last export."""
-        self._stale = [False] * len(entries)
-        """Learned something that its version does not know."""
-        self._learned = [0] * len(entries)
-        self._frauds = [0] * len(entries)
-        self._begun = [False] * len(entries)
-        self._calibration: list[tuple[float, float] | None] = [None] * len(entries)
-        self._parents: list[str | None] = [None] * len(entries)
+        self._pupils = [
+            Pupil(at, entry, make_learner(entry, registry, self.inputs), self.inputs)
+            for at, entry in enumerate(entries)
+        ]
         self._exported_ms = 0
         self._first_ms = 0
         self._chunks: list[Chunk] = []
@@ -147,11 +129,7 @@ class Training:
         self._parts.append((*columns, ids, x, present, wanted))
 
     def _in_scope(self, vector: Vector) -> list[bool]:
-        return [
-            (vector.event_type in entry.events if entry.events else vector.event_type != "label")
-            and all(vector.values.get(name) in values for name, values in entry.where.items())
-            for entry in self._entries
-        ]
+        return [pupil.in_scope(vector) for pupil in self._pupils]
 
     # Closing -----------------------------------------------------------------------------------------
 
@@ -174,8 +152,8 @@ class Training:
             self._listen(source, mine, end_ms, done)
         # Step 4. versions for the next interval.
         self._chunks = [chunk for chunk in self._chunks if chunk.end_ms > end_ms - self.rules.keep_ms]
-        for at in range(len(self.names)):
-            self._renew(at)
+        for pupil in self._pupils:
+            pupil.renew()
         self._export(end_ms, done)
         return done
 
@@ -183,10 +161,9 @@ class Training:
         columns = [np.concatenate(parts) for parts in zip(*self._parts, strict=True)]
         order = np.lexsort((columns[1], columns[0]))
         partition, offset, at_ms, ids, x, present, wanted = (column[order] for column in columns)
-        score = np.full(wanted.shape, np.nan)
-        for at, model in enumerate(self._models):
-            if model is not None:
-                score[:, at] = _scores(model, self._columns(model), x, present, wanted[:, at])
+        score = np.stack(
+            [pupil.scores(x, present, wanted[:, at]) for at, pupil in enumerate(self._pupils)], axis=1
+        )
         state = np.full(len(offset), UNKNOWN, np.int8)
         return Chunk(end_ms, partition, offset, ids, at_ms, x, present, wanted, score, state)
 
@@ -197,40 +174,10 @@ class Training:
             chunk.matured = True
             rows = np.flatnonzero(chunk.state == UNKNOWN)
             chunk.state[rows] = LEGITIMATE
-            for at in range(len(self.names)):
-                self._learn(at, chunk, rows, LEGITIMATE)
-
-        for at in range(len(self.names)):
-            self._begin(at)
-
-    def _begin(self, at: int) -> None:
-        """Let a learner begin with all that is known, once that is enough."""
-        wanted = [np.flatnonzero((chunk.state >= 0) & (chunk.wanted[:, at] == 1)) for chunk in self._chunks]
-        matured = sum(len(rows) for chunk, rows in zip(self._chunks, wanted, strict=True) if chunk.matured)
-        if self._begun[at] or matured < self.rules.begin_rows:
-            return
-        self._begun[at] = True
-        known = [(chunk, rows) for chunk, rows in zip(self._chunks, wanted, strict=True) if len(rows)]
-        self._teach(
-            at,
-            np.concatenate([chunk.x[rows] for chunk, rows in known]),
-            np.concatenate([chunk.present[rows] for chunk, rows in known]),
-            np.concatenate([chunk.state[rows] == FRAUD for chunk, rows in known]),
-            np.concatenate([chunk.at_ms[rows] for chunk, rows in known]),
-        )
-
-    def _learn(self, at: int, chunk: Chunk, rows: NDArray[np.intp], state: int) -> None:
-        """Let a learner that has begun learn rows; another one finds them when it begins."""
-        rows = rows[chunk.wanted[rows, at] == 1]
-        if self._begun[at] and len(rows):
-            fraud = np.full(len(rows), state == FRAUD)
-            self._teach(at, chunk.x[rows], chunk.present[rows], fraud, chunk.at_ms[rows])
-
-    def _teach(self, at: int, x: F64, present: U8, fraud: NDArray[np.bool_], at_ms: I64) -> None:
-        self._learners[at].learn(x, present, fraud, at_ms)
-        self._learned[at] += len(fraud)
-        self._frauds[at] += int(fraud.sum())
-        self._changed[at] = self._stale[at] = True
+            for pupil in self._pupils:
+                pupil.learn(chunk, rows, fraud=False)
+        for pupil in self._pupils:
+            pupil.begin(self._chunks, self.rules.begin_rows)
 
     def _listen(self, source: str, told: Sequence[Told], end_ms: int, done: Closed) -> None:
         """Learn what one source says, unless that moves a model too far."""
@@ -255,17 +202,15 @@ class Training:
             news[one.partition, one.offset] = chunk, row, one.fraud
         if not news:
             return
-        means = [self._mean(at) for at in range(len(self.names))]
+        means = [pupil.mean(self._chunks) for pupil in self._pupils]
         guarded = any(mean is not None for mean in means)
-        before = pickle.dumps([learner.state() for learner in self._learners]) if guarded else b""
-        counts = list(self._learned), list(self._frauds), list(self._changed), list(self._stale)
+        before = pickle.dumps([pupil.state() for pupil in self._pupils]) if guarded else b""
         for chunk, row, fraud in news.values():
-            for at in range(len(self.names)):
-                self._learn(at, chunk, np.array([row]), int(fraud))
+            for pupil in self._pupils:
+                pupil.learn(chunk, np.array([row]), fraud=fraud)
         if (bad := self._too_far(source, means, end_ms)) is not None:
-            for learner, state in zip(self._learners, pickle.loads(before), strict=True):  # noqa: S301 - own bytes
-                learner.restore(state)
-            self._learned, self._frauds, self._changed, self._stale = counts
+            for pupil, state in zip(self._pupils, pickle.loads(before), strict=True):  # noqa: S301 - own bytes
+                pupil.restore(state)
             self.quarantine.add(source)
             done.quarantined.append((source, *bad))
             done.counts["withheld"] += len(news)
@@ -286,27 +231,6 @@ class Training:
                 return (chunk, int(row)) if chunk.id_hash[row] == wanted else None
         return None
 
-    # Guard -------------------------------------------------------------------------------------------
-
-    def _mean(self, at: int) -> float | None:
-        """Return the mean score of what a learner knows now over the newest vectors; None: too early."""
-        if self._learned[at] < GUARDED_FROM:
-            return None
-        members = self._learners[at].version(self.names[at], {})
-        if not members:
-            return None
-        model = load_model(dump_models(members))
-        total, rows = 0.0, 0
-        for chunk in reversed(self._chunks):
-            wanted = np.flatnonzero(chunk.wanted[:, at])[-(PROBES - rows) :]
-            score = _scores(
-                model, self._columns(model), chunk.x[wanted], chunk.present[wanted], chunk.wanted[wanted, at]
-            )
-            total, rows = total + float(np.nansum(score)), rows + len(wanted)
-            if rows >= PROBES:
-                break
-        return total / rows if rows else None
-
     def _too_far(self, source: str, before: Sequence[float | None], end_ms: int) -> tuple[str, float] | None:
         """Add what a source moved to its account of the hour; return what is beyond the bound."""
         hour = end_ms // HOUR_MS
@@ -315,7 +239,7 @@ class Training:
         for at, mean in enumerate(before):
             if mean is None:
                 continue
-            now = self._mean(at)
+            now = self._pupils[at].mean(self._chunks)
             assert now is not None
             sums[at] += now - mean
             if abs(sums[at]) > self.rules.moved_max:
@@ -326,71 +250,28 @@ class Training:
 
     # Versions ----------------------------------------------------------------------------------------
 
-    def _renew(self, at: int) -> None:
-        if not self._stale[at]:
-            return
-        self._stale[at] = False
-        members = self._learners[at].version(self.names[at], {})
-        if members:
-            self._base[at] = dump_models(members)
-            self._models[at] = load_model(self._base[at])
-
-    def _columns(self, model: Model) -> list[int]:
-        return [self.inputs.index(item) for item in model.inputs]
-
     def _export(self, end_ms: int, done: Closed) -> None:
         if end_ms // self.rules.export_ms == self._exported_ms // self.rules.export_ms:
             return
         self._exported_ms = end_ms
-        for at, name in enumerate(self.names):
-            model = self._models[at]
-            if model is None or not self._changed[at]:
-                continue
-            self._changed[at] = False
-            score, fraud = self._measured(at)
-            self._calibration[at] = fit_platt(score, fraud)
-            *parts, last = model.members
-            whole = replace(
-                last,
-                calibration=compose(last.calibration, self._calibration[at]),
-                card=self._card(at, end_ms, score, fraud),
-            )
-            members = (*parts, whole)
-            self._parents[at] = "sha256:" + hashlib.sha256(dump_models(members)).hexdigest()
-            done.exports.append(Export(name, members))
+        for pupil in self._pupils:
+            score, fraud = pupil.measured(self._chunks)
+            card = {
+                "window": [self._first_ms, end_ms],
+                "rules_versions": list(self._bundles),
+                "code": version("fraudstream"),
+                "river": version("river"),
+                "mature_ms": self.rules.mature_ms,
+                "quarantined": sorted(self.quarantine),
+                "metrics": figures(score, fraud),
+            }
+            if members := pupil.export(score, fraud, card):
+                done.exports.append(Export(pupil.entry.id, members))
         self._bundles = []
-
-    def _card(self, at: int, end_ms: int, score: F64, fraud: NDArray[np.bool_]) -> dict[str, Any]:
-        entry = self._entries[at]
-        return {
-            "owner": entry.owner,
-            "purpose": entry.purpose,
-            "family": entry.family,
-            "settings": dict(entry.settings),
-            "window": [self._first_ms, end_ms],
-            "rules_versions": list(self._bundles),
-            "code": version("fraudstream"),
-            "river": version("river"),
-            "learned": {"rows": self._learned[at], "frauds": self._frauds[at]},
-            "mature_ms": self.rules.mature_ms,
-            "quarantined": sorted(self.quarantine),
-            "parent": self._parents[at],
-            "metrics": figures(score, fraud),
-        }
-
-    def _measured(self, at: int) -> tuple[F64, NDArray[np.bool_]]:
-        """Return prequential scores of matured vectors and what became of them."""
-        scores, frauds = [np.zeros(0)], [np.zeros(0, np.bool_)]
-        for chunk in self._chunks:
-            if chunk.matured:
-                rows = (chunk.state >= 0) & ~np.isnan(chunk.score[:, at])
-                scores.append(chunk.score[rows, at])
-                frauds.append(chunk.state[rows] == FRAUD)
-        return np.concatenate(scores), np.concatenate(frauds)
 
     def quality(self) -> dict[str, dict[str, float]]:
         """Return, for each model, the figures of its prequential scores over the matured vectors kept."""
-        return {name: figures(*self._measured(at)) for at, name in enumerate(self.names)}
+        return {pupil.entry.id: figures(*pupil.measured(self._chunks)) for pupil in self._pupils}
 
     @property
     def rows(self) -> int:
@@ -404,8 +285,7 @@ class Training:
         return {
             "names": self.names,
             "inputs": [tuple(item) for item in self.inputs],
-            "learners": [learner.state() for learner in self._learners],
-            "base": list(self._base),
+            "pupils": [pupil.state() for pupil in self._pupils],
             "chunks": [(chunk.end_ms, chunk.matured, chunk.arrays()) for chunk in self._chunks],
             "quarantine": sorted(self.quarantine),
             **{name: getattr(self, f"_{name}") for name in _PLAIN},
@@ -420,10 +300,8 @@ class Training:
         inputs = [tuple(item) for item in self.inputs]
         if (state["names"], state["inputs"]) != (self.names, inputs):
             raise ValueError("the snapshot is of other models or of other inputs of theirs")
-        for learner, one in zip(self._learners, state["learners"], strict=True):
-            learner.restore(one)
-        self._base = list(state["base"])
-        self._models = [load_model(data) if data else None for data in self._base]
+        for pupil, one in zip(self._pupils, state["pupils"], strict=True):
+            pupil.restore(one)
         self._chunks = [
             Chunk(end_ms, matured=matured, **arrays) for end_ms, matured, arrays in state["chunks"]
         ]
@@ -435,9 +313,10 @@ class Training:
         """Return a hash of the state: versions, vectors, labels, counts and accounts."""
         found = hashlib.sha256()
         plain = {name: getattr(self, f"_{name}") for name in _PLAIN}
-        found.update(orjson.dumps([plain, sorted(self.quarantine), self.names], option=orjson.OPT_SORT_KEYS))
-        for data in self._base:
-            found.update(data)
+        plain |= {"quarantine": sorted(self.quarantine), "pupils": [pupil.plain() for pupil in self._pupils]}
+        found.update(orjson.dumps(plain, option=orjson.OPT_SORT_KEYS))
+        for pupil in self._pupils:
+            found.update(pupil.version_bytes())
         for chunk in self._chunks:
             found.update(b"%d %d" % (chunk.end_ms, chunk.matured))
             for array in chunk.arrays().values():
@@ -445,16 +324,4 @@ class Training:
         return found.hexdigest()
 
 
-_PLAIN = (
-    *("changed", "learned", "frauds", "begun", "calibration", "parents"),
-    *("exported_ms", "first_ms", "moved", "bundles"),
-)
-
-
-def _scores(model: Model, columns: Sequence[int], x: F64, present: U8, wanted: U8) -> F64:
-    """Return the scores [n], NaN where there is none."""
-    at = list(columns)
-    score = model.probability(
-        np.ascontiguousarray(x[:, at]), np.ascontiguousarray(present[:, at]), np.ascontiguousarray(wanted)
-    )
-    return np.where(score < 0.0, np.nan, score)
+_PLAIN = ("exported_ms", "first_ms", "moved", "bundles")

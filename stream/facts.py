@@ -29,7 +29,7 @@ def read_facts(settings: Settings) -> Facts:
     if missing:
         raise Refusal(
             f"{settings.broker} has no topic {', '.join(f'`{name}`' for name in missing)}; make them with "
-            "`fraudstream topics create`"
+            f"`fraudstream topics create{' --learning' if names.features in missing else ''}`"
         )
     found = state.topics
     partitions = found[names.input].partitions

@@ -39,9 +39,14 @@ class Finding(NamedTuple):
 
 
 def specification(
-    names: TopicNames, partitions: int, retention_days: int, replication_factor: int
+    names: TopicNames,
+    partitions: int,
+    retention_days: int,
+    replication_factor: int,
+    *,
+    learning: bool = False,
 ) -> dict[str, tuple[int, dict[str, str]]]:
-    """Return the topics to create: name -> (partitions, configuration)."""
+    """Return the topics to create: name -> (partitions, configuration); ``learning``: the trainer's, too."""
     kept = {
         "cleanup.policy": "delete",
         "retention.ms": str(retention_days * DAY_MS),
@@ -68,8 +73,7 @@ def specification(
         ),
         names.journal: (partitions, {**safe, **forever}),
         names.control: (1, {**safe, "cleanup.policy": "compact"}),
-        names.labels: (partitions, {**safe, **kept}),
-        names.features: (partitions, {**safe, **kept}),
+        **(dict.fromkeys((names.labels, names.features), (partitions, {**safe, **kept})) if learning else {}),
     }
 
 
@@ -94,7 +98,7 @@ def create_topics(
         CannotCheck: The cluster does not answer, or a topic exists already.
     """
     names = Settings(topic_prefix=prefix).topics
-    wanted = specification(names, partitions, retention_days, 1)
+    wanted = specification(names, partitions, retention_days, 1, learning=True)
     wanted[names.input][1]["message.timestamp.type"] = timestamp_type
     cluster = Cluster(servers)
     cluster.create(wanted, 1)
@@ -109,7 +113,7 @@ def judge(
 
     Args:
         cluster: State of all topics in ``names``.
-        names: Full names.
+        names: Full names; those that a worker does not need may be missing.
         servers: Bootstrap servers, for the commands in remedies.
         trust_create_time: The rules accept producers' timestamps.
     """
@@ -141,6 +145,8 @@ class _Inspection:
 
     def findings(self, name: str) -> Iterator[Finding]:
         topic = self._cluster.topics.get(name)
+        if topic is None and name not in self._names.needed:
+            return
         if topic is None:
             count = self._input.partitions if self._input else "P"
             yield Finding(name, "does not exist", f"fraudstream topics create --partitions {count}")

@@ -198,7 +198,7 @@ def read_targets(settings: Settings, *, learns: bool = False) -> Targets:
     if missing := [name for name in wanted if name not in found]:
         raise Refusal(
             f"{settings.broker} has no topic {', '.join(f'`{name}`' for name in missing)}; make them with "
-            "`fraudstream topics create`"
+            "`fraudstream topics create --learning`"
         )
     partitions = found[names.input].partitions
     if learns and found[names.features].partitions != partitions:

@@ -76,6 +76,12 @@ def made(*families: str, rules: Rules = RULES) -> Training:
     return Training(entries, {one.id: one for one in entries}, rules)
 
 
+def known(training: Training) -> tuple[int, int]:
+    """Return how many rows and frauds the first model learned."""
+    pupil = training._pupils[0]
+    return pupil.learned, pupil.frauds
+
+
 def test_order_of_reading_and_slices_are_invisible() -> None:
     """Partitions in any order, in pieces of any size: the state is the same to the bit."""
     intervals = stream()
@@ -154,13 +160,13 @@ def test_a_label_is_learned_once_and_only_of_its_transaction() -> None:
     # Taken back by another source it is learned anew, as what it is said to be now.
     training.add([], [told._replace(own_offset=11, fraud=False, source="customer")])
     assert training.close(4 * HOUR_MS).counts["learned"] == 1
-    assert training.state()["learned"] == [0], "it begins with what is mature"
+    assert known(training) == (0, 0), "it begins with what is mature"
     for hour in range(5, 9):
         training.close(hour * HOUR_MS)
-    assert (training.state()["learned"], training.state()["frauds"]) == ([1], [0])
+    assert known(training) == (1, 0)
     training.add([], [told._replace(own_offset=12), told._replace(own_offset=13)])
     assert training.close(9 * HOUR_MS).counts["repeated"] == 1
-    assert (training.state()["learned"], training.state()["frauds"]) == ([2], [1])
+    assert known(training) == (2, 1)
 
 
 def test_what_nobody_called_fraud_matures() -> None:
@@ -170,7 +176,7 @@ def test_what_nobody_called_fraud_matures() -> None:
     training.add([vector, vector._replace(offset=2, event_type="login")], [])
     for hour in range(1, 12):
         training.close(hour * HOUR_MS)
-        assert training.state()["learned"] == [int(hour >= 7)]
+        assert known(training) == (int(hour >= 7), 0)
     assert training.rows == 1
 
 
@@ -180,8 +186,8 @@ def test_a_source_that_moves_the_mean_score_is_put_in_quarantine(family: str) ->
     intervals = stream()
     training = made(family, rules=replace(RULES, moved_max=0.05))
     run(training, intervals[:24])
-    learner = training._learners[0]
-    before = training._mean(0)
+    learner = training._pupils[0]
+    before = training._pupils[0].mean(training._chunks)
     assert before is not None
     lies = [
         Told(v.partition, 20_000 + v.offset, v.offset, v.transaction_id, 24 * HOUR_MS, True, "portal")
@@ -200,8 +206,8 @@ def test_a_source_that_moves_the_mean_score_is_put_in_quarantine(family: str) ->
         == len({lie.offset + 10**6 * lie.partition for lie in lies} - set()) - (done.counts["repeated"])
     )
     assert done.counts["learned"] == len({(t.partition, t.offset) for t in intervals[24][1]})
-    assert learner is training._learners[0]
-    after = training._mean(0)
+    assert learner is training._pupils[0]
+    after = training._pupils[0].mean(training._chunks)
     assert after is not None
     assert abs(after - before) < 0.05
     # Nothing that it says later is learned, and what it spoke about never matures into legitimate.
@@ -222,7 +228,7 @@ def test_exported_versions_are_calibrated() -> None:
     (member,) = last.members
     assert member.calibration is not None
     figures = member.card["metrics"]
-    score, fraud = training._measured(0)
+    score, fraud = training._pupils[0].measured(training._chunks)
     logit = np.log(score / (1 - score))
     moved = 1 / (1 + np.exp(-(member.calibration[0] * logit + member.calibration[1])))
     assert abs(moved.mean() - fraud.mean()) < 0.01 < abs(score.mean() - fraud.mean())

@@ -24,7 +24,7 @@ BROKER_DEFAULTS = {
 
 def created(partitions: int = 6, replicas: int = 3, brokers: int = 3) -> ClusterState:
     """Return the cluster after `topics create`."""
-    wanted = specification(NAMES, partitions, 30, replicas)
+    wanted = specification(NAMES, partitions, 30, replicas, learning=True)
     topics = {
         name: TopicState(count, replicas, {**BROKER_DEFAULTS, **config})
         for name, (count, config) in wanted.items()
@@ -140,7 +140,7 @@ def test_a_missing_topic_is_found_with_the_command_that_makes_it() -> None:
     found = judge(replace(cluster, topics=without), NAMES, "b:9092")
     assert found == [Finding(NAMES.journal, "does not exist", "fraudstream topics create --partitions 6")]
     nothing = judge(replace(cluster, topics={}), NAMES, "b:9092")
-    assert [finding.wrong for finding in nothing] == ["does not exist"] * 8
+    assert [finding.wrong for finding in nothing] == ["does not exist"] * 6
     assert nothing[0].remedy.endswith("--partitions P")
 
 
