@@ -33,6 +33,7 @@ from fraudstream.bench.demo_learning import (
     LabelSender,
     challenger_precision,
     champion_precision,
+    wait_ready,
     write_registry,
 )
 from fraudstream.bench.observe import INSTALL, find_prometheus, free_port, running_prometheus
@@ -343,7 +344,20 @@ def run(args: argparse.Namespace) -> int:
         console.print(
             f"bank        {ACCOUNTS:,} accounts; {HISTORY_EVENTS:,} events of history, {live:,} live"
         )
+        trainer_port = free_port()
+        registry = write_registry(home / "registry")
+        trainer = stack.enter_context(
+            running_worker(
+                bootstrap,
+                home,
+                f"demo-{os.getpid()}",
+                prefix,
+                command=("trainer", "--registry", str(registry), *ARGUMENTS),
+                metrics_port=str(trainer_port),
+            )
+        )
         events, labels = traffic(args.seed, live)
+        wait_ready(trainer_port, trainer.check, stop)
         sender = LabelSender(bootstrap, topics.labels, labels)
         sender.start()
         stack.callback(sender.close)
@@ -356,18 +370,6 @@ def run(args: argparse.Namespace) -> int:
         worker = stack.enter_context(
             running_worker(
                 bootstrap, home, f"demo-{os.getpid()}", prefix, metrics_port=str(port), publish_features="on"
-            )
-        )
-        trainer_port = free_port()
-        registry = write_registry(home / "registry")
-        trainer = stack.enter_context(
-            running_worker(
-                bootstrap,
-                home,
-                f"demo-{os.getpid()}",
-                prefix,
-                command=("trainer", "--registry", str(registry), *ARGUMENTS),
-                metrics_port=str(trainer_port),
             )
         )
         frauds = {label.transaction_id for label in labels.values() if label.fraud}

@@ -11,7 +11,7 @@ import json
 import threading
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from fraudstream.bench.traffic.records import Label
 from fraudstream.models.file import load_model
 from fraudstream.models.protocol import average_precision
 from fraudstream.stream.cluster import quiet
+from fraudstream.stream.errors import FraudstreamError
 from fraudstream.stream.shipped import champion_file
 
 DELAY_S = 3.0
@@ -92,6 +93,19 @@ class LabelSender(threading.Thread):
         """Stop and wait for the end."""
         self._closing.set()
         self.join(15)
+
+
+def wait_ready(port: int, check: Callable[[], None], stop: threading.Event) -> None:
+    """Wait for a trainer: labels that it publishes late would come after their transactions matured."""
+    begin_s = time.monotonic()
+    while not stop.wait(0.2):
+        check()
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2):
+                return
+        except OSError:
+            if time.monotonic() - begin_s > 300:
+                raise FraudstreamError("the trainer was not ready within five minutes") from None
 
 
 def challenger_precision(port: int) -> float | None:

@@ -118,8 +118,11 @@ class Pupil:
 
     def _scores(self, model: Model, x: F64, present: U8, wanted: U8) -> F64:
         at = [self._inputs[item] for item in model.inputs]
-        made = (np.ascontiguousarray(part) for part in (x[:, at], present[:, at], wanted))
-        score = model.probability(*made)
+        score = model.probability(
+            np.ascontiguousarray(x[:, at]),
+            np.ascontiguousarray(present[:, at]),
+            np.ascontiguousarray(wanted),
+        )
         return np.where(score < 0.0, np.nan, score)
 
     def measured(self, chunks: Sequence[Chunk]) -> tuple[F64, NDArray[np.bool_]]:

@@ -24,7 +24,7 @@ from fraudstream.stream import messages, metrics
 from fraudstream.stream.app import WorkerApp
 from fraudstream.stream.errors import Refusal, RestartMe
 from fraudstream.stream.following import Follower
-from fraudstream.stream.learning_log import Place, Reading
+from fraudstream.stream.learning_log import Place, Reading, read_items
 from fraudstream.stream.logreader import LogReader
 from fraudstream.stream.logs import tell
 from fraudstream.stream.trainer_state import TrainerStore
@@ -168,10 +168,12 @@ class Learning:
             if intake is None:
                 return False
             if reading.head_ms is None and (fetched := intake.next()) is not None:
-                reading.feed(fetched, counts)
+                # In a thread, as all that takes long: the group and the probes go on meanwhile.
+                items = await asyncio.to_thread(read_items, number, fetched.slice)
+                reading.feed(fetched, items, counts)
                 busy = True
             if self._end_ms and (head_ms := reading.head_ms) is not None and head_ms < self._end_ms:
-                self._training.add(*reading.take(self._end_ms, counts))
+                await asyncio.to_thread(self._training.add, *reading.take(self._end_ms, counts))
                 busy = True
         for outcome, count in counts.items():
             self._metrics.add(metrics.TRAINER_RECORDS, count, outcome)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, deque
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -11,6 +12,7 @@ import orjson
 from fraudstream.models.training_rows import Told, Vector
 from fraudstream.stream.intake import Fetched
 from fraudstream.stream.labels import LABELS
+from fraudstream.stream.wire.types import Slice
 
 _SRC = re.compile(r"(0|[1-9]\d{0,5}):(0|[1-9]\d{0,17})")
 
@@ -46,15 +48,11 @@ class Reading:
         self._items: deque[Item] = deque()
         self._fetched: Fetched | None = None
 
-    def feed(self, fetched: Fetched, counts: Counter[str]) -> None:
-        """Take a slice; the one before was read to its end."""
-        records = fetched.slice
+    def feed(self, fetched: Fetched, items: Sequence[Item], counts: Counter[str]) -> None:
+        """Take a slice and what was read of it; the one before was read to its end."""
         self._fetched = fetched
-        for row in range(len(records)):
-            item = read_item(self.partition, int(records.offset[row]), records.value(row))
-            if item.offset < 0:
-                counts["unreadable"] += 1
-            self._items.append(item)
+        counts["unreadable"] += sum(item.offset < 0 for item in items)
+        self._items.extend(items)
         self._finish()
 
     @property
@@ -91,6 +89,11 @@ class Reading:
             self.place = self.place._replace(position=self._fetched.end)
             self._fetched.done()
             self._fetched = None
+
+
+def read_items(partition: int, records: Slice) -> list[Item]:
+    """Read the records of a slice."""
+    return [read_item(partition, int(records.offset[row]), records.value(row)) for row in range(len(records))]
 
 
 def read_item(partition: int, position: int, value: bytes | None) -> Item:
