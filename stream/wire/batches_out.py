@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple, overload
 
 import numpy as np
 
 from fraudstream.stream.outcome import Decision
+from fraudstream.stream.per_slice import per_slice
 from fraudstream.stream.wire.kernel_batch_out import put_varint, write_records
 from fraudstream.stream.wire.kernel_crc import crc32c
 from fraudstream.stream.wire.types import I32, I64, U8, Encoded, Slice
@@ -40,7 +40,7 @@ class Outgoing(NamedTuple):
     headers: list[Header] = []  # noqa: RUF012 - aiokafka wants a list; this one is never changed
 
 
-@dataclass(frozen=True, slots=True)
+@per_slice(frozen=True, slots=True)
 class BatchBody:
     """Records of one batch behind room for its header."""
 
@@ -89,7 +89,7 @@ def _blocks(partition: int, epoch: bytes) -> tuple[U8, I64]:
     return np.frombuffer(b"".join(parts), np.uint8), np.stack([np.cumsum(sizes) - sizes, sizes])
 
 
-@dataclass(frozen=True, slots=True)
+@per_slice(frozen=True, slots=True)
 class DecisionRecords(Sequence[Outgoing]):
     """Decisions ``begin`` to ``end`` of a slice as records to append."""
 

@@ -7,8 +7,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudstream.rules.bundle import Field, Rates, Type
+from fraudstream.rules.bundle import Field, Rates, Schema, Type
 from fraudstream.rules.iso4217 import DECIMALS
+from fraudstream.stream.wire.kernel_currency import has_foreign
 from fraudstream.stream.wire.types import I64, Batch
 
 MAX_BASE_MINOR: Final = 10**15
@@ -45,6 +46,43 @@ def _codes(batch: Batch, field: Field) -> tuple[I64, NDArray[np.bool_]]:
     return letters[:, 0] << 16 | letters[:, 1] << 8 | letters[:, 2], present
 
 
+class Converter:
+    """Converts the money of one schema to its base currency at fixed rates."""
+
+    def __init__(self, schema: Schema, rates: Rates) -> None:
+        self._rates = rates
+        self._base = int.from_bytes(schema.base_currency.encode(), "big")
+        self._base_decimals = DECIMALS[schema.base_currency]
+        self._fields = [field for field in schema.fields if field.type is Type.MONEY and field.convert]
+        pairs = [(field.column, schema.field(field.currency or "").column) for field in self._fields]
+        self._pairs = np.array(pairs, np.int64).reshape(-1, 2)
+
+    def convert(self, batch: Batch) -> NDArray[np.bool_] | None:
+        """Convert in place as :func:`to_base` does; return its rows, None: there are none."""
+        if not has_foreign(self._pairs, self._base, batch.state, batch.start, batch.buffer):
+            return None
+        no_rate = np.zeros(len(batch), np.bool_)
+        for field in self._fields:
+            codes, present = _codes(batch, field)
+            foreign = present & (codes != self._base)
+            value, state = batch.value[field.column], batch.state[field.column]
+            for code in np.unique(codes[foreign]).tolist():
+                name = code.to_bytes(3, "big").decode()
+                rows = np.flatnonzero(foreign & (codes == code))
+                rate = self._rates.items.get(name)
+                if rate is None:
+                    no_rate[rows] = True
+                    fits = np.zeros(len(rows), np.bool_)
+                else:
+                    numerator, places = rate
+                    shift = places + DECIMALS[name] - self._base_decimals
+                    factor, divisor = numerator * 10 ** max(0, -shift), 10 ** max(0, shift)
+                    value[rows], fits = _scale(value[rows], factor, divisor)
+                lost = rows[~fits]
+                value[lost] = state[lost] = 0
+        return no_rate if no_rate.any() else None
+
+
 def to_base(batch: Batch, rates: Rates) -> NDArray[np.bool_]:
     """Convert money fields with ``convert`` to minor units of the base currency, in place.
 
@@ -54,30 +92,5 @@ def to_base(batch: Batch, rates: Rates) -> NDArray[np.bool_]:
     Returns:
         bool [n]: rows with an amount whose currency has no rate.
     """
-    schema = batch.schema
-    base = int.from_bytes(schema.base_currency.encode(), "big")
-    base_decimals = DECIMALS[schema.base_currency]
-    no_rate = np.zeros(len(batch), np.bool_)
-    for field in schema.fields:
-        if field.type is not Type.MONEY or not field.convert:
-            continue
-        codes, present = _codes(batch, field)
-        foreign = present & (codes != base)
-        if not foreign.any():
-            continue
-        value, state = batch.value[field.column], batch.state[field.column]
-        for code in np.unique(codes[foreign]).tolist():
-            name = code.to_bytes(3, "big").decode()
-            rows = np.flatnonzero(foreign & (codes == code))
-            rate = rates.items.get(name)
-            if rate is None:
-                no_rate[rows] = True
-                fits = np.zeros(len(rows), np.bool_)
-            else:
-                numerator, places = rate
-                shift = places + DECIMALS[name] - base_decimals
-                factor, divisor = numerator * 10 ** max(0, -shift), 10 ** max(0, shift)
-                value[rows], fits = _scale(value[rows], factor, divisor)
-            lost = rows[~fits]
-            value[lost] = state[lost] = 0
-    return no_rate
+    no_rate = Converter(batch.schema, rates).convert(batch)
+    return np.zeros(len(batch), np.bool_) if no_rate is None else no_rate
