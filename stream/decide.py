@@ -302,7 +302,8 @@ def _reasons(
             ranked.append(
                 _Ranked(-max(reached), -Severity.MEDIUM, 0, -(micro // 10_000), "model.champion", None, text)
             )
-    ranked.sort(key=lambda item: item[:5])
+    if len(ranked) > 1:
+        ranked.sort(key=lambda item: item[:5])
     return tuple(
         (item.code, item.text if item.rule is None else texts(item.rule, row))
         for item in ranked[:MAX_REASONS]

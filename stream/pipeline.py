@@ -434,11 +434,12 @@ class Pipeline:
             return ()
         wanted = (outcome.decision != _PASS) & ((outcome.flags & _NO_ALERT) == 0) & mine[batch.row]
         found: list[tuple[int, bytes]] = []
+        every = len(rows) == len(source)
         for at in np.flatnonzero(wanted).tolist():
             if at not in decided.matches:  # published by an earlier owner
                 continue
             row = int(batch.row[at])
-            record = encoded.record(int(np.searchsorted(rows, row)))
+            record = encoded.record(row if every else int(rows.searchsorted(batch.row[at])))
             value = source.value(row) or b"{}"
             found.append((row, self._evidence.alert(record, value, decided.matches[at], decoded, at)))
         return tuple(found)
