@@ -11,7 +11,7 @@ import numpy as np
 
 from fraudstream.stream.outcome import Decision
 from fraudstream.stream.per_slice import per_slice
-from fraudstream.stream.wire.kernel_batch_out import put_varint, write_records
+from fraudstream.stream.wire.kernel_batch_out import put_varint, room_for, write_records
 from fraudstream.stream.wire.kernel_crc import crc32c
 from fraudstream.stream.wire.types import I32, I64, U8, Encoded, Slice
 
@@ -146,10 +146,9 @@ class DecisionRecords(Sequence[Outgoing]):
         """Build batches of at most ``limit`` bytes; a larger record is a batch by itself."""
         part, ends = self.part, self.encoded.offset
         blocks, spans = _blocks(part.partition, self.epoch)
-        keys = part.key_size[self.rows[self.begin : self.end]]
-        sizes = keys + np.diff(ends[self.begin : self.end + 1]) + RECORD_ROOM_BYTES + 2 * len(self.epoch)
-        whole = BATCH_HEADER.size + int(sizes.sum())
-        room = min(whole, limit + int(sizes.max(initial=0)))
+        fixed = RECORD_ROOM_BYTES + 2 * len(self.epoch)
+        total, largest = room_for(self.begin, self.end, self.rows, part.key_size, ends, fixed)
+        room = min(BATCH_HEADER.size + total, limit + largest)
         values = np.frombuffer(self.encoded.buffer, np.uint8)
         out: U8 = np.empty(room, np.uint8)
         at = self.begin
