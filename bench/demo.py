@@ -101,7 +101,7 @@ class Watch:
 
     def rate(self, now: float, span_s: float = 3.0) -> float:
         """Return decisions per second over the last seconds."""
-        return sum(1 for t in self.arrivals if t > now - span_s) / span_s
+        return sum(1 for t in self.arrivals.copy() if t > now - span_s) / span_s
 
 
 class DecisionReader(threading.Thread):
