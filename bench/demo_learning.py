@@ -47,7 +47,7 @@ def write_registry(directory: Path) -> Path:
         "owner": "demo",
         "purpose": "learns beside the champion",
         "events": list(model.on),
-        "settings": {"legitimate_share": 0.25, "bins": 16, "alpha": 0.3},
+        "settings": {"legitimate_share": 0.1, "bins": 16, "alpha": 0.3},
         "inputs": inputs,
     }
     directory.mkdir()
