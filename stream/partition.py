@@ -402,7 +402,7 @@ class Partition:
                 self.next_offset = border
                 await self._emission.skip_to(border)
                 return True
-        piece = whole.part(self._row, stop)
+        piece = whole if stop - self._row == len(whole) else whole.part(self._row, stop)
         await self._emission.room()
         if not await self._leased(f"offset {int(piece.offset[0])} of partition {self.number}"):
             return False
