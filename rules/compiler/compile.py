@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fraudstream.rules.bundle import Bundle, Effect, Rule
 from fraudstream.rules.compiler.canonical import canonical_json
 from fraudstream.rules.compiler.checks import run_checks
+from fraudstream.rules.compiler.collection import without_collection
 from fraudstream.rules.compiler.declared import Declared, expressions_of
 from fraudstream.rules.compiler.documents import RULE_SETS, kind_of_file, open_documents
 from fraudstream.rules.compiler.expressions import scope_of
@@ -97,21 +96,8 @@ def compile_sources(
             about unused and undeclared features. None: not known.
         now_ms: the clock, for warnings about exceptions that are over; changes nothing else.
     """
-    with _without_collection():
+    with without_collection():
         return _compile(files, model_inputs, now_ms)
-
-
-@contextlib.contextmanager
-def _without_collection() -> Iterator[None]:
-    """Leave cyclic garbage for later: trees of rules have no cycles, and looking for some costs a fifth."""
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def _compile(files: Mapping[str, bytes], model_inputs: Iterable[str] | None, now_ms: int | None) -> Compiled:

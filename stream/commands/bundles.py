@@ -179,7 +179,7 @@ def _propose(
     def unattended() -> None:
         pointer = proposer.refresh().pointer
         ground = Ground(_base(proposer), {} if pointer is None else pointer.off, proposer.kept())
-        judged = judge(change, archive, ground, model, TableFiles(settings.rules_dir), running=False)
+        judged = judge(change, archive, ground, model, TableFiles(settings.rules_dir), None, running=False)
         if not judged.good or judged.checked.bundle is None:
             raise Refusal(f"nothing was put in force:\n{judged.problem}")
         check_bundle(judged.checked.bundle, read_facts(settings), settings.topics.input)
