@@ -450,6 +450,20 @@ class Rates:
 
 
 @dataclass(frozen=True, slots=True)
+class ListVersion:
+    """A list as it is in a bundle."""
+
+    name: str
+    """Without ``lists.``."""
+    type: Type
+    items: int
+    version: str
+    """``sha256:<hex>`` of what it says, whatever the order, wherever it is written."""
+    file: str = ""
+    """Path of the file that has the items; empty: lists.yaml."""
+
+
+@dataclass(frozen=True, slots=True)
 class Bundle:
     """A checked rules directory, ready to run on any partition.
 
@@ -470,6 +484,8 @@ class Bundle:
     slots: Mapping[str, Slot]
     """Every readable name of fields, reference tables, features and models."""
     reference: Reference = Reference()
+    lists: tuple[ListVersion, ...] = ()
+    """In the order of lists.yaml, exchange rates not among them."""
 
     @property
     def definitions(self) -> tuple[str, str]:

@@ -40,7 +40,8 @@ class Checked:
 def stamp(path: Path) -> Stamp:
     """Return a cheap fingerprint: equal twice in a row means that nobody is writing."""
     found = []
-    for file in sorted([*path.glob("*.yaml"), *(path / "rulesets").glob("*.yaml")]):
+    rule_sets, lists = (path / "rulesets").glob("*.yaml"), (path / "lists").glob("*")
+    for file in sorted([*path.glob("*.yaml"), *rule_sets, *lists]):
         try:
             state = file.stat()
         except OSError:  # removed or replaced just now: the next look will tell

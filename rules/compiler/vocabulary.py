@@ -198,10 +198,13 @@ LIST = Shape(
         "items": Key(
             "The items, each with an optional end; for `money_rate` currency: rate.",
             Either((Listed(Either((CONSTANT, ITEM))), Mapped(Word("decimal")))),
-            required=True,
+        ),
+        "file": Key(
+            "File with the items, one a line, in `lists/` beside this file: `value` or `value,until`.", TEXT
         ),
     },
     frozenset({"source", "revision"}),
+    one_of=("items", "file"),
 )
 LISTS = _document("Lists", "a lists file", {"lists": Key("Lists by name.", Mapped(LIST), required=True)})
 
