@@ -440,6 +440,8 @@ class Policy:
     """Strongest first."""
     signers: Mapping[str, bytes] = field(default_factory=dict)
     """Name -> Ed25519 public key (32 bytes); with any, a wider change needs two of them."""
+    alert_budget: int | None = None
+    """Alerts a day that analysts can work off; changes no decision."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -235,8 +235,12 @@ POLICY = Shape(
             "change needs two of them.",
             Mapped(TEXT),
         ),
+        "alert_budget": Key(
+            "Alerts a day that analysts can work off; backtests and monitoring compare with it.",
+            _whole(1, 100_000_000),
+        ),
     },
-    frozenset({"fallback", "deadline", "alert_budget", "control_group"}),
+    frozenset({"fallback", "deadline", "control_group"}),
 )
 TYPOLOGIES = _document(
     "Typologies",

@@ -46,7 +46,7 @@ MISTAKES: tuple[tuple[str, str, str, str], ...] = (
     ("text that begins with a brace", CARD, '    en: "{card.small_auths_10m}', "    en: {card.small_auths_10m}"),
     # Keys
     ("an unknown key", CARD, "  severity: high\n", "  severty: high\n"),
-    ("a key of a later version", TYPOLOGIES, "  language: en\n", "  language: en\n  alert_budget: 200\n"),
+    ("a key of a later version", TYPOLOGIES, "  language: en\n", "  language: en\n  control_group: 200\n"),
     ("a missing key", CARD, "  severity: high\n", ""),
     ("a wrong kind", LISTS, "kind: Lists", "kind: RuleSet"),
     ("a misspelt kind", LISTS, "kind: Lists", "kind: List"),
@@ -212,6 +212,7 @@ MISTAKES: tuple[tuple[str, str, str, str], ...] = (
     ("more than can be counted", PAYMENT, "device.customers_24h > 3", "device.customers_24h > 60"),
     ("two channels at once", CARD, WHEN, 'when: burst and card.declines_10m >= 2 and txn.channel == "pos" and txn.channel == "atm"'),
     ("a percentage", PAYMENT, "params.times * account.amount_mean_7d\n", "params.times * account.amount_mean_7d or ratio(txn.amount, account.amount_mean_7d) > 150\n"),
+    ("a budget of no alerts", "typologies.yaml", "policy:\n", "policy:\n  alert_budget: 0\n"),
     ("a bait for structuring", PAYMENT, "txn.amount > params.floor and", "txn.amount >= 9990 and txn.amount > params.floor and"),
     ("a bait in a param", PAYMENT, "value: 1000 CNY", "value: 4950 CNY"),
     ("a bait between", PAYMENT, "txn.amount > params.floor and", "not (txn.amount < 1000 or not txn.amount between 19900 and 30000) and txn.amount > params.floor and"),
