@@ -6,6 +6,7 @@ curves    cost against keys, history, features and rules; growth of state
 memory    bytes a key, an event, an idle account; whole banks
 snapshot  a partition's state copied out and read back
 backtest  features made once and kept, one changed rule run over a month of them
+wire      bytes to columns and back, beside JSON libraries and Kafka clients
 models    models of every family alone, and 450 registered ones at once
 kafka     through a real broker, closed loop
 latency   through a real broker, open loop
@@ -20,7 +21,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from fraudstream.bench import backtest, core, curves, kafka, memory, models, report, snapshot, windows
+from fraudstream.bench import backtest, core, curves, kafka, memory, models, report, snapshot, windows, wire
 from fraudstream.bench.chart import Chart
 from fraudstream.bench.report import Table
 from fraudstream.bench.workloads import WORKLOADS, Workload
@@ -28,7 +29,8 @@ from fraudstream.bench.workloads import WORKLOADS, Workload
 BATCHES = (1, 8, 64, 1000)
 SNAPSHOT_ACCOUNTS = 1_000_000
 ALL = ("core", "kafka", "latency")
-MEASURES = ("windows", "curves", "memory", "snapshot", "backtest", "models")
+OF_NO_WORKLOAD = ("curves", "wire")
+MEASURES = ("windows", "curves", "memory", "snapshot", "backtest", "models", "wire")
 
 Found = tuple[dict[str, object], list[Table], dict[str, object], list[Chart]]
 """Parameters, tables, data, charts."""
@@ -50,8 +52,8 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     add("--resolution", default="", help="of windows beyond 24 hours, e.g. exact (default: the engine's)")
     add("--reports", type=Path, default=report.REPORTS, help="where the report goes")
     add("--rounds", type=int, default=3, help="repeated measurements of each figure")
-    add("--count", type=int, default=100_000, help="core, windows, curves: transactions timed at once")
-    core_suite = parser.add_argument_group("core")
+    add("--count", type=int, default=100_000, help="core, windows, curves, wire: transactions timed at once")
+    core_suite = parser.add_argument_group("core, wire")
     core_suite.add_argument("--history", type=int, help="events before timing (default: the workload's)")
     core_suite.add_argument("--batch", type=int, nargs="+", default=list(BATCHES), help="batch sizes")
     part = parser.add_argument_group("windows, curves, memory, snapshot")
@@ -133,6 +135,11 @@ def _models(args: argparse.Namespace, _workload: Workload) -> Found:
     return {"rounds": args.rounds}, tables, data, []
 
 
+def _wire(args: argparse.Namespace, _workload: Workload) -> Found:
+    tables, data = wire.run(args.count, args.rounds, args.batch)
+    return {"count": args.count, "rounds": args.rounds}, tables, data, []
+
+
 SUITES: dict[str, Callable[[argparse.Namespace, Workload], Found]] = {
     "core": _core,
     "kafka": _kafka,
@@ -143,6 +150,7 @@ SUITES: dict[str, Callable[[argparse.Namespace, Workload], Found]] = {
     "snapshot": _snapshot,
     "backtest": _backtest,
     "models": _models,
+    "wire": _wire,
 }
 
 
@@ -154,10 +162,10 @@ def main(argv: list[str] | None = None) -> int:
     command = shlex.join(["python", "-m", "fraudstream.bench", *argv])
     for suite in ALL if args.suite == "all" else (args.suite,):
         more, tables, data, charts = SUITES[suite](args, workload)
-        parameters: dict[str, object] = {} if suite == "curves" else {"workload": workload.id}
+        parameters: dict[str, object] = {} if suite in OF_NO_WORKLOAD else {"workload": workload.id}
         parameters |= {"seed": workload.seed, "resolution": args.resolution or "default", **more}
         parameters["caches"] = "kernels loaded before, memory as the traffic leaves it"
-        name = suite if suite == "curves" else f"{workload.id}-{suite}"
+        name = suite if suite in OF_NO_WORKLOAD else f"{workload.id}-{suite}"
         json_path, md_path = report.write(name, command, parameters, tables, data, args.reports, charts)
         print(md_path.read_text())
         print(f"written: {md_path} and {json_path.name}")

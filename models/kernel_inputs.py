@@ -1,10 +1,13 @@
-"""What models read: values of fields and features, transformed, each once a row and only if a model asks.
+"""What models read: values of fields and features, transformed, each once a tile and only if a model asks.
 
 Layout of a binding (int64 [k, 6], C-contiguous), one row an input::
 
     source (0 field, 1 feature), column, content (0 int64, 1 binary64 bits), transform, argument, divisor
 
 ``divisor`` is of RATIO only: source | content << 1 | column << 2 of what is divided by.
+
+An input is read for all rows of a tile at a time: the loops over rows have no branches, so a processor works
+on several rows at once, and every row's value is made by the same operations in the same order as alone.
 """
 
 from __future__ import annotations
@@ -16,8 +19,8 @@ from fraudstream.models.kernel_math import log1p_exact
 
 IDENTITY, LOG1P, FLAG, PRESENT, HOUR_SIN, HOUR_COS, RATIO = 0, 1, 2, 3, 4, 5, 6
 
-UNKNOWN = 255
-"""State of an input that nobody asked for yet; 0: missing, 1: present."""
+TILE = 32
+"""Rows that are read at a time: what 450 models read of them stays in the cache."""
 
 _DAY_MS = 86_400_000
 # Sine and cosine of whole minutes of the day, made once by NumPy and rounded, so that hosts agree.
@@ -26,60 +29,103 @@ _SIN = np.round(np.sin(_ANGLE), 12)
 _COS = np.round(np.cos(_ANGLE), 12)
 
 
-@njit(cache=True, nogil=True, inline="always")  # counting references of its arrays cost more than the work
+@njit(cache=True, nogil=True)
 def read_input(  # type: ignore[no-untyped-def]
-    binding, i, row, field_value, field_state, feature_value, feature_state, word, real
+    binding, i, begin, end, field_value, field_state, feature_value, feature_state, word, x, present
 ):
-    """Return (1 if present, the transformed value) of one input of one row.
+    """Read one input of the rows from ``begin`` to ``end``, at most ``TILE``; a missing one is 0.
 
     Args:
         binding: int64 [k, 6].
         i: which input.
-        row: which row.
+        begin: first row.
+        end: behind the last row.
         field_value: int64 [C, n].
         field_state: uint8 [C, n].
         feature_value: int64 [n, F].
         feature_state: uint8 [n, F].
-        word: int64 [1], scratch.
-        real: float64 [1], a view of ``word``.
+        word: int64 [TILE], scratch.
+        x: float64 [TILE, k], column ``i`` is written.
+        present: uint8 [TILE, k], column ``i`` is written.
     """
-    column = binding[i, 1]
-    if binding[i, 0] == 0:
-        there = field_state[column, row]
-        value = field_value[column, row]
-    else:
-        there = feature_state[row, column]
-        value = feature_value[row, column]
+    n = end - begin
+    real = word.view(np.float64)
+    number = np.empty(TILE)
+    there = np.empty(TILE, np.uint8)
     transform = binding[i, 3]
+    _gather(
+        binding[i, 0],
+        binding[i, 1],
+        begin,
+        end,
+        field_value,
+        field_state,
+        feature_value,
+        feature_state,
+        word,
+        there,
+    )
     if transform == PRESENT:
-        return 1, 1.0 if there else 0.0
-    if not there:
-        return 0, 0.0
-    if transform == FLAG:
-        return 1, 1.0 if value == binding[i, 4] else 0.0
-    if transform == HOUR_SIN or transform == HOUR_COS:
-        minute = ((value + binding[i, 4] * 60_000) % _DAY_MS) // 60_000
-        return 1, _SIN[minute] if transform == HOUR_SIN else _COS[minute]
-    if binding[i, 2] == 1:
-        word[0] = value
-        number = real[0]
+        for row in range(n):
+            number[row] = np.float64(there[row])
+            there[row] = 1
+    elif transform == FLAG:
+        for row in range(n):
+            number[row] = np.float64(word[row] == binding[i, 4])
+    elif transform == HOUR_SIN or transform == HOUR_COS:
+        for row in range(n):
+            minute = ((word[row] + binding[i, 4] * 60_000) % _DAY_MS) // 60_000
+            number[row] = _SIN[minute] if transform == HOUR_SIN else _COS[minute]
     else:
-        number = np.float64(value)
-    if transform == LOG1P:
-        return 1, log1p_exact(number) if number >= 0.0 else -log1p_exact(-number)
-    if transform == RATIO:
-        column = binding[i, 5] >> 2
-        if binding[i, 5] & 1 == 0:
-            there = field_state[column, row]
-            word[0] = field_value[column, row]
+        _numbers(binding[i, 2], n, word, real, number)
+        if transform == LOG1P:
+            for row in range(n):
+                logarithm = log1p_exact(abs(number[row]))
+                number[row] = logarithm if number[row] >= 0.0 else -logarithm
+        elif transform == RATIO:
+            other, known = np.empty(TILE), np.empty(TILE, np.uint8)
+            packed = binding[i, 5]
+            _gather(
+                packed & 1,
+                packed >> 2,
+                begin,
+                end,
+                field_value,
+                field_state,
+                feature_value,
+                feature_state,
+                word,
+                known,
+            )
+            _numbers(packed >> 1 & 1, n, word, real, other)
+            for row in range(n):
+                if known[row] and other[row] != 0.0:
+                    number[row] /= other[row]
+                else:
+                    there[row] = 0
+    for row in range(n):
+        x[row, i] = number[row] if there[row] else 0.0
+        present[row, i] = there[row]
+
+
+@njit(cache=True, nogil=True)
+def _gather(  # type: ignore[no-untyped-def]
+    source, column, begin, end, field_value, field_state, feature_value, feature_state, word, there
+):
+    """Copy the words and states of one column; the word of a missing value is 0."""
+    for row in range(end - begin):
+        if source == 0:
+            there[row] = field_state[column, begin + row] != 0
+            word[row] = field_value[column, begin + row] if there[row] else 0
         else:
-            there = feature_state[row, column]
-            word[0] = feature_value[row, column]
-        divisor = real[0] if binding[i, 5] & 2 else np.float64(word[0])
-        if not there or divisor == 0.0:
-            return 0, 0.0
-        number /= divisor
-    return 1, number
+            there[row] = feature_state[begin + row, column] != 0
+            word[row] = feature_value[begin + row, column] if there[row] else 0
+
+
+@njit(cache=True, nogil=True)
+def _numbers(content, n, word, real, number):  # type: ignore[no-untyped-def]
+    for row in range(n):
+        number[row] = real[row] if content == 1 else np.float64(word[row])
 
 
 @njit(cache=True, nogil=True)
@@ -95,19 +141,26 @@ def transform_inputs(  # type: ignore[no-untyped-def]
         feature_value: int64 [n, F].
         feature_state: uint8 [n, F].
         wanted: uint8 [n].
-        x: float64 [n, k], written where present.
+        x: float64 [n, k], written, 0 where missing.
         present: uint8 [n, k], written.
     """
-    word = np.empty(1, np.int64)
-    real = word.view(np.float64)
-    for row in range(len(wanted)):
-        if not wanted[row]:
-            present[row, :] = 0
-            continue
+    word = np.empty(TILE, np.int64)
+    for begin in range(0, len(wanted), TILE):
+        end = min(begin + TILE, len(wanted))
         for i in range(len(binding)):
-            there, value = read_input(
-                binding, i, row, field_value, field_state, feature_value, feature_state, word, real
+            read_input(
+                binding,
+                i,
+                begin,
+                end,
+                field_value,
+                field_state,
+                feature_value,
+                feature_state,
+                word,
+                x[begin:end],
+                present[begin:end],
             )
-            present[row, i] = there
-            if there:
-                x[row, i] = value
+        for row in range(begin, end):
+            if not wanted[row]:
+                present[row, :] = 0

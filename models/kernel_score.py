@@ -20,7 +20,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from fraudstream.models.kernel_inputs import UNKNOWN, read_input
+from fraudstream.models.kernel_inputs import TILE, read_input
 from fraudstream.models.kernel_math import exp_exact, log_exact, logit, sigmoid
 from fraudstream.models.kernel_trees import boosted_sum, forest_votes, space_score
 
@@ -28,9 +28,6 @@ LINEAR, FOREST, BOOSTED, SPACE, BAYES, BINS, BLEND = 0, 1, 2, 3, 4, 5, 6
 MAX, MEAN_LOGIT, STACKED = 0, 1, 2
 """Variants of a blend."""
 MEMBER_WIDTH = 12
-
-TILE = 32
-"""Rows whose inputs are read at a time: what 450 models read of them stays in the cache."""
 
 DENSITY_FLOOR = 1e-9
 """What River adds to every density of its Gaussian naive Bayes."""
@@ -92,45 +89,53 @@ def score_members(  # type: ignore[no-untyped-def]
         allowed: uint8 [..] 1: the model scores rows with this value.
         probability: float64 [M, n], written.
     """
-    word = np.empty(1, np.int64)
-    real = word.view(np.float64)
-    x = np.empty((TILE, len(binding)))
-    present = np.empty((TILE, len(binding)), np.uint8)
+    k = len(binding)
+    word = np.empty(TILE, np.int64)
+    x = np.empty((TILE, k))
+    present = np.empty((TILE, k), np.uint8)
+    known = np.empty(k, np.bool_)
     for begin in range(0, len(wanted), TILE):
         end = min(begin + TILE, len(wanted))
-        present[:, :] = UNKNOWN
+        known[:] = False
         for m in range(len(table.members)):
             first, count = table.members[m, 1], table.members[m, 2]
             inputs = table.inputs[first : first + count]
+            inside = 0
             for row in range(begin, end):
-                inside = wanted[row] != 0
+                within = wanted[row] != 0
                 for at in range(scope_begin[m], scope_begin[m + 1]):
                     column = scope[at, 0]
-                    inside = (
-                        inside
+                    within = (
+                        within
                         and field_state[column, row] == 1
                         and allowed[scope[at, 1] + field_value[column, row]] == 1
                     )
-                if not inside:
-                    probability[m, row] = -1.0
-                    continue
-                tile = row - begin
-                for i in inputs:
-                    if present[tile, i] == UNKNOWN:
-                        there, value = read_input(
-                            binding,
-                            i,
-                            row,
-                            field_value,
-                            field_state,
-                            feature_value,
-                            feature_state,
-                            word,
-                            real,
-                        )
-                        present[tile, i] = there
-                        x[tile, i] = value
-                probability[m, row] = score_row(table, m, inputs, x[tile], present[tile], probability, row)
+                probability[m, row] = 0.0 if within else -1.0
+                inside += within
+            if inside == 0:
+                continue
+            for i in inputs:
+                if not known[i]:
+                    known[i] = True
+                    read_input(
+                        binding,
+                        i,
+                        begin,
+                        end,
+                        field_value,
+                        field_state,
+                        feature_value,
+                        feature_state,
+                        word,
+                        x,
+                        present,
+                    )
+            for row in range(begin, end):
+                if probability[m, row] == 0.0:
+                    tile = row - begin
+                    probability[m, row] = score_row(
+                        table, m, inputs, x[tile], present[tile], probability, row
+                    )
 
 
 @njit(cache=True, nogil=True)

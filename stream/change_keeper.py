@@ -36,7 +36,7 @@ from fraudstream.stream.changes import (
     write_report,
 )
 from fraudstream.stream.directory import Checked
-from fraudstream.stream.errors import Refusal
+from fraudstream.stream.errors import NotDelivered, Refusal
 from fraudstream.stream.journal import Journal
 from fraudstream.stream.judging import Ground, Judged, judge, judge_checked, off_after
 from fraudstream.stream.logreader import LogReader
@@ -201,7 +201,7 @@ class ChangeKeeper:
     async def _follow(self) -> None:
         try:
             found = await self._scan()
-        except KafkaError:
+        except (KafkaError, NotDelivered):
             return  # the broker is away, which health and the log show; it is read again
         for key, value in found:
             if key == POINTER_KEY:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,35 +11,73 @@ from numpy.typing import NDArray
 from fraudstream.rules.bundle import Bundle, Type
 from fraudstream.stream.decide import RuleCounts
 from fraudstream.stream.enrichment.store import OUTCOMES, Joined
-from fraudstream.stream.outcome import FLAG_NAMES, Decision, Outcome
-from fraudstream.stream.wire.types import Batch, Rejected
+from fraudstream.stream.kernel_rows import COUNTS, DECISIONS, FIRST_AMOUNT, FIRST_FLAG, count_rows
+from fraudstream.stream.outcome import FLAG_NAMES, Decision, Flag, Outcome
+from fraudstream.stream.per_slice import per_slice
+from fraudstream.stream.wire.types import Rejected
 
 AMOUNT_FIELD = "txn.amount"
 """The money of ``Counts.amount_minor``, if the schema has it."""
 DECISION_NAMES = tuple(kind.name.lower() for kind in Decision)
+_NOTHING: Mapping[str, int] = {}
+_MALFORMED = FIRST_FLAG + FLAG_NAMES.index(str(Flag.MALFORMED.name).lower())
 
 
-@dataclass(frozen=True, slots=True)
+@per_slice(frozen=True, slots=True)
 class Counts:
-    """What a slice adds to the metrics, as plain integers; only rows decided here count."""
+    """What a slice adds to the metrics; only rows decided here count."""
 
     records: int
-    decisions: Mapping[str, int]
-    flags: Mapping[str, int]
+    words: NDArray[np.int64]
+    """[COUNTS] decisions, flags, sums of base-currency amounts by decision, duplicates left out."""
+    has_amount: bool
+    """The schema has the money of ``amount_minor``."""
     dead_letters: Mapping[str, int]
     """By code."""
     fields_missing: Mapping[tuple[str, str], int]
     """By field and cause; all rows of the slice."""
-    amount_minor: Mapping[str, int]
-    """Sum of base-currency amounts by decision, duplicates left out."""
     rules: RuleCounts
     """In the order of ``Bundle.rules``."""
-    joins: Mapping[tuple[str, str], int]
-    """By reference table and outcome; all rows of the slice."""
+    tables: Sequence[str]
+    """Reference tables."""
+    table_counts: NDArray[np.int64]
+    """[tables, outcomes]; all rows of the slice."""
+
+    @property
+    def decisions(self) -> Mapping[str, int]:
+        """Return the number of each decision."""
+        return dict(zip(DECISION_NAMES, self.words[:DECISIONS].tolist(), strict=True))
+
+    @property
+    def flags(self) -> Mapping[str, int]:
+        """Return the number of each flag."""
+        return dict(zip(FLAG_NAMES, self.words[FIRST_FLAG:FIRST_AMOUNT].tolist(), strict=True))
+
+    @property
+    def amount_minor(self) -> Mapping[str, int]:
+        """Return the sum of base-currency amounts by decision, duplicates left out."""
+        if not self.has_amount:
+            return {}
+        return dict(zip(DECISION_NAMES, self.words[FIRST_AMOUNT:].tolist(), strict=True))
+
+    @property
+    def joins(self) -> Mapping[tuple[str, str], int]:
+        """Return the lookups by reference table and outcome."""
+        return {
+            (table, word): value
+            for table, row in zip(self.tables, self.table_counts.tolist(), strict=True)
+            for word, value in zip(OUTCOMES, row, strict=True)
+        }
+
+
+def amount_column(bundle: Bundle) -> int:
+    """Return the column of the money that is summed up, -1: the schema has none."""
+    slot = bundle.slots.get(AMOUNT_FIELD)
+    return -1 if slot is None or slot.type is not Type.MONEY else slot.column
 
 
 def count_slice(
-    bundle: Bundle,
+    amount: int,
     joined: Joined,
     tables: Sequence[str],
     outcome: Outcome,
@@ -53,7 +90,7 @@ def count_slice(
     """Count a slice of N records with n readable rows.
 
     Args:
-        bundle: in force.
+        amount: of :func:`amount_column`.
         joined: the batch with the columns of reference tables.
         tables: names of the tables, in order.
         outcome: what was decided, [n].
@@ -64,38 +101,11 @@ def count_slice(
         malformed_as: the decision about these.
     """
     batch = joined.batch
-    mine = wanted[batch.row]
-    kinds = np.bincount(outcome.decision[mine], minlength=len(DECISION_NAMES)).tolist()
-    kinds[malformed_as] += len(dead_letters)
-    flags = dict.fromkeys(FLAG_NAMES, 0)
-    for bits in outcome.flags[mine & (outcome.flags != 0)].tolist():
-        for bit, name in enumerate(FLAG_NAMES):
-            flags[name] += bits >> bit & 1
-    flags["malformed"] += len(dead_letters)
-    return Counts(
-        records=len(wanted),
-        decisions=dict(zip(DECISION_NAMES, kinds, strict=True)),
-        flags=flags,
-        dead_letters=Counter(item.code for item in dead_letters),
-        fields_missing=batch.missing,
-        amount_minor=_amounts(bundle, batch, outcome, active),
-        rules=rules,
-        joins={
-            (table, word): value
-            for table, row in zip(tables, joined.counts.tolist(), strict=True)
-            for word, value in zip(OUTCOMES, row, strict=True)
-        },
-    )
-
-
-def _amounts(bundle: Bundle, batch: Batch, outcome: Outcome, active: NDArray[np.bool_]) -> dict[str, int]:
-    slot = bundle.slots.get(AMOUNT_FIELD)
-    if slot is None or slot.type is not Type.MONEY:
-        return {}
-    amount = np.where(active, batch.value[slot.column], 0)
-    stopped = np.flatnonzero(outcome.decision)
-    sums = [0] * len(DECISION_NAMES)
-    for kind, value in zip(outcome.decision[stopped].tolist(), amount[stopped].tolist(), strict=True):
-        sums[kind] += value
-    sums[Decision.PASS] = int(amount.sum()) - sum(sums)
-    return dict(zip(DECISION_NAMES, sums, strict=True))
+    words = np.zeros(COUNTS, np.int64)
+    count_rows(wanted, batch.row, active, outcome.decision, outcome.flags, batch.value, amount, words)
+    codes = _NOTHING
+    if dead_letters:
+        words[malformed_as] += len(dead_letters)
+        words[_MALFORMED] += len(dead_letters)
+        codes = Counter(item.code for item in dead_letters)
+    return Counts(len(wanted), words, amount >= 0, codes, batch.missing, rules, tables, joined.counts)

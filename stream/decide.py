@@ -26,6 +26,13 @@ from fraudstream.rules.bundle import Action, Bundle, Mode, Rule, Severity, Typol
 from fraudstream.stream.brakes import limited_rules
 from fraudstream.stream.kernel_decide import (
     COMBINES,
+    COUNT_EVALUATED,
+    COUNT_EXCEPTED,
+    COUNT_LIMITED,
+    COUNT_POINTS,
+    COUNT_TRUE,
+    COUNT_UNKNOWN,
+    COUNT_WORDS,
     KIND_ALERT,
     KIND_BLOCK,
     KIND_LIMITED,
@@ -34,8 +41,11 @@ from fraudstream.stream.kernel_decide import (
     KIND_PASS,
     NEVER,
     collect_matches,
+    count_rules,
     decide_rows,
 )
+from fraudstream.stream.kernel_rows import pack_rows
+from fraudstream.stream.per_slice import per_slice
 
 I64 = NDArray[np.int64]
 U64 = NDArray[np.uint64]
@@ -47,6 +57,7 @@ Reasons = tuple[tuple[str, str], ...]
 Texts = Callable[[Rule, int], str]
 """Renders the reason text of a rule for a row."""
 
+_UNLIMITED: U64 = np.zeros((0, 0), np.uint64)
 _KINDS = {Action.NONE: KIND_NONE, Action.PASS: KIND_PASS, Action.ALERT: KIND_ALERT, Action.BLOCK: KIND_BLOCK}
 
 
@@ -78,20 +89,46 @@ class DecidePlan:
     """[M] position of each limited rule."""
 
 
-class RuleCounts(NamedTuple):
+@per_slice(frozen=True, slots=True)
+class RuleCounts:
     """What became of each rule of ``Bundle.rules``, shadow ones included; int64 [R], transactions."""
 
-    true: I64
-    """It held."""
-    unknown: I64
-    evaluated: I64
-    """Its event type and effective interval applied."""
-    excepted: I64
-    """An exception turned its match off."""
-    points: I64
-    """Sum of the scores of its matches."""
-    limited: I64
-    """Its block was an alert because of its limit."""
+    counts: I64
+    """[6, R] in the order of the properties."""
+
+    def _of(self, which: int) -> I64:
+        found: I64 = self.counts[which]
+        return found
+
+    @property
+    def true(self) -> I64:
+        """It held."""
+        return self._of(COUNT_TRUE)
+
+    @property
+    def unknown(self) -> I64:
+        """It was unknown."""
+        return self._of(COUNT_UNKNOWN)
+
+    @property
+    def evaluated(self) -> I64:
+        """Its event type and effective interval applied."""
+        return self._of(COUNT_EVALUATED)
+
+    @property
+    def excepted(self) -> I64:
+        """An exception turned its match off."""
+        return self._of(COUNT_EXCEPTED)
+
+    @property
+    def points(self) -> I64:
+        """Sum of the scores of its matches."""
+        return self._of(COUNT_POINTS)
+
+    @property
+    def limited(self) -> I64:
+        """Its block was an alert because of its limit."""
+        return self._of(COUNT_LIMITED)
 
 
 class Decided(NamedTuple):
@@ -175,7 +212,7 @@ def decide(
         replayed: uint64 [W], further rows that are decided again and not counted.
     """
     n = len(champion_micro)
-    counts = _count(plan, true, unknown, active, limited)
+    counts = _count(plan, true, unknown, active, _UNLIMITED if limited is None else limited)
     if replayed is not None:
         active = active | replayed
     if len(plan.limited):
@@ -184,7 +221,7 @@ def decide(
     score = np.empty(n, np.int32)
     allowed = np.empty(n, np.uint8)
     begin, matched = collect_matches(true, active, plan.rules, n)
-    decide_rows(
+    stands_out = decide_rows(
         begin,
         matched,
         active,
@@ -198,6 +235,8 @@ def decide(
     )
     reasons: dict[int, Reasons] = {}
     matches: dict[int, tuple[Rule, ...]] = {}
+    if not stands_out:
+        return Decided(decision, score, reasons, matches, counts)
     for row in np.flatnonzero(decision | allowed).tolist():
         rules = tuple(plan.live[at] for at in matched[begin[row] : begin[row + 1]].tolist())
         matches[row] = rules
@@ -229,9 +268,9 @@ def causes(plan: DecidePlan, rules: Sequence[Rule], micro: int) -> list[Rule | N
 
 def row_mask(rows: NDArray[np.bool_]) -> U64:
     """Pack bool [n] into uint64 [ceil(n / 64)], bit i of word w = row 64 * w + i."""
-    packed = np.zeros(-(-len(rows) // 64) * 8, np.uint8)
-    packed[: -(-len(rows) // 8)] = np.packbits(rows, bitorder="little")
-    return packed.view("<u8").astype(np.uint64, copy=False)
+    words = np.empty((len(rows) + 63) // 64, np.uint64)
+    pack_rows(rows, words)
+    return words
 
 
 class _Ranked(NamedTuple):
@@ -263,7 +302,8 @@ def _reasons(
             ranked.append(
                 _Ranked(-max(reached), -Severity.MEDIUM, 0, -(micro // 10_000), "model.champion", None, text)
             )
-    ranked.sort(key=lambda item: item[:5])
+    if len(ranked) > 1:
+        ranked.sort(key=lambda item: item[:5])
     return tuple(
         (item.code, item.text if item.rule is None else texts(item.rule, row))
         for item in ranked[:MAX_REASONS]
@@ -304,19 +344,22 @@ def _total(typology: Typology, scores: Sequence[int]) -> int:
     return round(100 - 100 * prod((Fraction(100 - score, 100) for score in scores), start=Fraction(1)))
 
 
-def _count(plan: DecidePlan, true: U64, unknown: U64, active: U64, limited: U64 | None) -> RuleCounts:
-    ones = np.bitwise_count(true & active).sum(axis=1, dtype=np.int64)
-    maybe = np.bitwise_count(unknown & active).sum(axis=1, dtype=np.int64)
-    matches = ones[plan.outputs]
-    points = matches * plan.scores
-    np.add.at(points, plan.split[:, 0], ones[plan.split[:, 1]] * plan.split[:, 2])
-    excepted = np.zeros(len(matches), np.int64)
-    at, before = plan.excepting[:, 0], plan.excepting[:, 1]
-    excepted[at] = ones[before] - matches[at]
-    held = np.zeros(len(matches), np.int64)
-    if limited is not None and len(limited):
-        held[plan.at_limit] = np.bitwise_count(limited & active).sum(axis=1, dtype=np.int64)
-    return RuleCounts(matches, maybe[plan.outputs], ones[plan.gates], excepted, points, held)
+def _count(plan: DecidePlan, true: U64, unknown: U64, active: U64, limited: U64) -> RuleCounts:
+    counts = np.zeros((COUNT_WORDS, len(plan.outputs)), np.int64)
+    count_rules(
+        true,
+        unknown,
+        active,
+        limited,
+        plan.outputs,
+        plan.gates,
+        plan.scores,
+        plan.excepting,
+        plan.split,
+        plan.at_limit,
+        counts,
+    )
+    return RuleCounts(counts)
 
 
 def _kind(rule: Rule) -> int:

@@ -14,12 +14,15 @@ text, digit for digit: money never goes through a float.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from fraudstream.rules.bundle import Agg, Bundle, Field, Rule, Slot, Type
 from fraudstream.stream.reading import Decoded
 
 MASK = "****"
+KEPT_MAX = 4_096
+"""Sets of rules whose names are kept."""
 
 Hide = Callable[[object], object]
 """Returns what is shown of a personal value; null stays null."""
@@ -30,13 +33,16 @@ class Evidence:
 
     def __init__(self, bundle: Bundle, hide: Hide) -> None:
         self._hide = hide
-        self._paths = [
-            (path, field) for field in bundle.schema.fields for path in (field.path, field.path2) if path
-        ]
+        fields = bundle.schema.fields
+        # One member may be read by several fields; of what it shows the last one decides.
+        paths = {path: field for field in fields for path in (field.path, field.path2) if path}
+        self._paths = [(path, path[0] if len(path) == 1 else "", field) for path, field in paths.items()]
         self._personal = personal_names(bundle)
+        self._names: dict[tuple[int, ...], list[tuple[str, Slot, bool]]] = {}
+        """By the identities of matched rules; the bundle holds them."""
 
     def alert(
-        self, decision: bytes, transaction: bytes, rules: Iterable[Rule], decoded: Decoded, row: int
+        self, decision: bytes, transaction: bytes, rules: Sequence[Rule], decoded: Decoded, row: int
     ) -> bytes:
         """Return an alert as JSON.
 
@@ -47,21 +53,34 @@ class Evidence:
             decoded: columns of the batch.
             row: row in the batch.
         """
-        reads: dict[str, Slot] = {slot.name: slot for rule in rules for slot in rule.reads}
         evidence = {
-            name: self._hide(value) if name in self._personal else value
-            for name in sorted(reads)
-            for value in (decoded.plain(reads[name], row),)
+            name: self._hide(decoded.plain(slot, row)) if personal else decoded.plain(slot, row)
+            for name, slot, personal in self._read(rules)
         }
-        extra = {"transaction": self._members(transaction), "evidence": evidence}
-        text = json.dumps(extra, ensure_ascii=False, separators=(",", ":"))
+        text = _write({"transaction": self._members(transaction), "evidence": evidence})
         return decision[:-1] + b"," + text[1:].encode()
 
+    def _read(self, rules: Sequence[Rule]) -> list[tuple[str, Slot, bool]]:
+        """Return what rules read, by name, and whether it is personal."""
+        key = tuple(map(id, rules))
+        found = self._names.get(key)
+        if found is None:
+            reads: dict[str, Slot] = {slot.name: slot for rule in rules for slot in rule.reads}
+            found = [(name, reads[name], name in self._personal) for name in sorted(reads)]
+            if len(self._names) < KEPT_MAX:
+                self._names[key] = found
+        return found
+
     def _members(self, transaction: bytes) -> dict[str, object]:
-        source = json.loads(transaction, parse_float=_Digits)
+        source = _read_object(transaction.decode())
         result: dict[str, object] = {}
-        for path, field in self._paths:
-            value: object = source
+        for path, only, field in self._paths:
+            if only:
+                value: object = source.get(only)
+                if value is not None:
+                    result[only] = self._hidden(field, value) if field.personal else value
+                continue
+            value = source
             for name in path:
                 value = value.get(name) if isinstance(value, dict) else None
             if value is not None:
@@ -76,6 +95,10 @@ class _Digits(str):
     """A number with a fraction, as it was written."""
 
     __slots__ = ()
+
+
+_write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_read_object: Callable[[str], dict[str, Any]] = json.JSONDecoder(parse_float=_Digits).decode
 
 
 def mask(value: object) -> object:

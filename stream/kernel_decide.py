@@ -13,6 +13,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from fraudstream.stream.windows.kernel_bits import ones_of
+
 KIND_NONE, KIND_PASS, KIND_ALERT, KIND_BLOCK, KIND_NEVER_OVERRIDE, KIND_LIMITED = 0, 1, 2, 3, 4, 5
 """A limited block counts as an alert, and its points for alerts only."""
 
@@ -23,6 +25,10 @@ COMBINES = ("sum", "max", "noisy_or")
 """By the plan's code."""
 NOISY_FACTORS = 600
 """0.99 ** 528 is below 0.005: from there on, every further score leaves the total at 100."""
+
+COUNT_TRUE, COUNT_UNKNOWN, COUNT_EVALUATED, COUNT_EXCEPTED, COUNT_POINTS, COUNT_LIMITED = range(6)
+COUNT_WORDS = 6
+"""Rows of what `count_rules` writes."""
 
 # Position of a word's lowest set bit by multiplication (Leiserson, Prokop, Randall 1998).
 _DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
@@ -37,6 +43,48 @@ _ZERO, _ONE = np.uint64(0), np.uint64(1)
 def lowest_bit(word):  # type: ignore[no-untyped-def]
     """Return the position of the lowest set bit of a uint64 that is not 0."""
     return _POSITION[((word & (~word + _ONE)) * _DE_BRUIJN) >> _SHIFT]
+
+
+@njit(cache=True, nogil=True)
+def _rows_in(masks, output, rows):  # type: ignore[no-untyped-def]
+    count = np.int64(0)
+    for w in range(len(rows)):
+        count += ones_of(masks[output, w] & rows[w])
+    return count
+
+
+@njit(cache=True, nogil=True)
+def count_rules(  # type: ignore[no-untyped-def]
+    true, unknown, active, limited, outputs, gates, scores, excepting, split, at_limit, counts
+):
+    """Count what became of each rule.
+
+    Args:
+        true: uint64 [outputs, W] masks.
+        unknown: uint64 [outputs, W].
+        active: uint64 [W], rows that count.
+        limited: uint64 [M, W], or [0, 0]: no block is limited.
+        outputs: int64 [R] output of each rule.
+        gates: int64 [R] output of its event type and interval.
+        scores: int64 [R] points of a match.
+        excepting: int64 [X, 2] rule, its output without exceptions.
+        split: int64 [E, 3] rule, output, points.
+        at_limit: int64 [M] rules.
+        counts: int64 [COUNT_WORDS, R], zeros, written.
+    """
+    for at in range(len(outputs)):
+        matches = _rows_in(true, outputs[at], active)
+        counts[COUNT_TRUE, at] = matches
+        counts[COUNT_UNKNOWN, at] = _rows_in(unknown, outputs[at], active)
+        counts[COUNT_EVALUATED, at] = _rows_in(true, gates[at], active)
+        counts[COUNT_POINTS, at] = matches * scores[at]
+    for i in range(len(split)):
+        counts[COUNT_POINTS, split[i, 0]] += _rows_in(true, split[i, 1], active) * split[i, 2]
+    for i in range(len(excepting)):
+        at = excepting[i, 0]
+        counts[COUNT_EXCEPTED, at] = _rows_in(true, excepting[i, 1], active) - counts[COUNT_TRUE, at]
+    for i in range(len(limited)):
+        counts[COUNT_LIMITED, at_limit[i]] = _rows_in(limited, i, active)
 
 
 @njit(cache=True, nogil=True)
@@ -176,10 +224,14 @@ def decide_rows(begin, matched, active, champion, rules, typologies, bands, deci
         decision: uint8 [n], written: 0 pass, 1 alert, 2 block.
         score: int32 [n], written.
         allowed: uint8 [n], written: 1 where a pass rule made the decision.
+
+    Returns:
+        Whether some row was not simply passed: it is an alert, a block or allowed.
     """
-    total = np.zeros(len(typologies), np.int64)
-    scores = np.zeros(len(rules), np.int64)
-    digits = np.zeros(NOISY_FACTORS, np.int64)
+    total = np.empty(len(typologies), np.int64)
+    scores = np.empty(len(rules), np.int64)
+    digits = np.empty(NOISY_FACTORS, np.int64)
+    stands_out = False
     for row in range(len(champion)):
         if (active[row // 64] >> np.uint64(row % 64)) & _ONE == _ZERO:
             decision[row] = score[row] = allowed[row] = 0
@@ -235,3 +287,5 @@ def decide_rows(begin, matched, active, champion, rules, typologies, bands, deci
         allowed[row] = passing and not never
         decision[row] = 0 if allowed[row] else strength
         score[row] = points
+        stands_out = stands_out or decision[row] != 0 or allowed[row] != 0
+    return stands_out

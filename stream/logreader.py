@@ -95,21 +95,29 @@ class LogReader:
         async with self._turn:
             self._consumer.assign([tp])
             self._consumer.seek(tp, begin)
-            loop = asyncio.get_running_loop()
-            heard_s = loop.time()
-            while True:
-                fetched = await self._consumer.getmany(tp, timeout_ms=100, max_records=RECORDS_MAX)
-                records = fetched.get(tp, ())
-                position = records[-1].offset + 1 if records else await self._consumer.position(tp)
-                if records and records[-1].offset >= end:
-                    records = [record for record in records if record.offset < end]
-                if records:
-                    heard_s = loop.time()
+            try:
+                async for records in self._records(tp, end):
                     yield records
-                if position >= end:
-                    return
-                if loop.time() - heard_s > self._timeout_s:
-                    raise NotDelivered(
-                        f"{topic}-{partition}: offsets {position} to {end - 1} were not delivered within "
-                        f"{self._timeout_s:g} s"
-                    )
+            finally:
+                # Else it would fetch on, and the next question would wait behind a fetch of no records.
+                self._consumer.pause(tp)
+
+    async def _records(self, tp: TopicPartition, end: int) -> AsyncIterator[Sequence[Any]]:
+        loop = asyncio.get_running_loop()
+        heard_s = loop.time()
+        while True:
+            fetched = await self._consumer.getmany(tp, timeout_ms=100, max_records=RECORDS_MAX)
+            records = fetched.get(tp, ())
+            position = records[-1].offset + 1 if records else await self._consumer.position(tp)
+            if records and records[-1].offset >= end:
+                records = [record for record in records if record.offset < end]
+            if records:
+                heard_s = loop.time()
+                yield records
+            if position >= end:
+                return
+            if loop.time() - heard_s > self._timeout_s:
+                raise NotDelivered(
+                    f"{tp.topic}-{tp.partition}: offsets {position} to {end - 1} were not delivered within "
+                    f"{self._timeout_s:g} s"
+                )

@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 
 from fraudstream.rules.bundle import Bundle
 from fraudstream.stream import metrics as m
+from fraudstream.stream.counts import DECISION_NAMES
 from fraudstream.stream.decide import RuleCounts
+from fraudstream.stream.kernel_rows import COUNTS, FIRST_AMOUNT, FIRST_FLAG
 from fraudstream.stream.metrics import Label, Metric, Metrics
+from fraudstream.stream.outcome import FLAG_NAMES
 from fraudstream.stream.pipeline import Pipeline, Result
 
 I64 = NDArray[np.int64]
@@ -62,6 +65,7 @@ class Observer:
         self.refused: Refused | None = None
         """The last change of the rules that was not taken."""
         self._counts: Counter[tuple[Metric, tuple[str, ...]]] = Counter()
+        self._words: I64 = np.zeros(COUNTS, np.int64)
         self._rules: dict[str, RuleCounts] = {}
         self._bundles: dict[str, Bundle] = {}
         self._steps: defaultdict[str, list[float]] = defaultdict(list)
@@ -91,28 +95,21 @@ class Observer:
         """Count what came of a piece."""
         counts = result.counts
         self.records += counts.records
-        for metric, values in (
-            (m.DECISIONS, counts.decisions),
-            (m.FLAGS, counts.flags),
-            (m.DEAD_LETTERS, counts.dead_letters),
-            (m.AMOUNT, counts.amount_minor),
-        ):
-            for label, value in values.items():
-                if value:
-                    self._counts[metric, (label,)] += value
+        self._words += counts.words
+        for code, value in counts.dead_letters.items():
+            self._counts[m.DEAD_LETTERS, (code,)] += value
         for reason, value in result.batch.exact.items():
             self._counts[m.EXACT_LANE, (reason,)] += value
         for cause, value in counts.fields_missing.items():
             self._counts[m.FIELDS_MISSING, cause] += value
-        for join, value in counts.joins.items():
-            self._counts[m.REFERENCE_JOINS, join] += value
-        rules = counts.rules
-        if (sums := self._rules.get(bundle.hash)) is None:
+        if counts.tables:
+            for join, value in counts.joins.items():
+                self._counts[m.REFERENCE_JOINS, join] += value
+        sums = self._rules.get(bundle.hash)
+        if sums is None:
             self._bundles[bundle.hash] = bundle
-            self._rules[bundle.hash] = RuleCounts(*(part.copy() for part in rules))
-        else:
-            for total, part in zip(sums, rules, strict=True):
-                np.add(total, part, out=total)
+            sums = self._rules[bundle.hash] = RuleCounts(np.zeros_like(counts.rules.counts))
+        np.add(sums.counts, counts.rules.counts, out=sums.counts)
 
     def acknowledged(self, result: Result, now_ms: int) -> None:
         """Note the latency of acknowledged decisions."""
@@ -192,6 +189,16 @@ class Observer:
     def _publish_counts(self) -> None:
         while self._fallbacks:
             self._counts[m.WIRE_FALLBACKS, self._fallbacks.popleft()] += 1
+        words = self._words.tolist()
+        self._words[:] = 0
+        for metric, names, begin in (
+            (m.DECISIONS, DECISION_NAMES, 0),
+            (m.FLAGS, FLAG_NAMES, FIRST_FLAG),
+            (m.AMOUNT, DECISION_NAMES, FIRST_AMOUNT),
+        ):
+            for name, value in zip(names, words[begin : begin + len(names)], strict=True):
+                if value:
+                    self._counts[metric, (name,)] += value
         for (metric, labels), value in self._counts.items():
             self.metrics.add(metric, value, *labels)
         self._counts.clear()

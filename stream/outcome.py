@@ -9,6 +9,8 @@ from enum import IntEnum, IntFlag
 import numpy as np
 from numpy.typing import NDArray
 
+from fraudstream.stream.per_slice import per_slice
+
 
 class Decision(IntEnum):
     """The answer; larger is stronger."""
@@ -44,7 +46,7 @@ class Versions:
     """``sha256:<hex>`` of the model set."""
 
 
-@dataclass(frozen=True, slots=True)
+@per_slice(frozen=True, slots=True)
 class Outcome:
     """Decided columns of a :class:`~fraudstream.stream.wire.types.Batch`; n = its accepted rows."""
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -30,12 +30,14 @@ from fraudstream.rules.compiler.program import BoundProgram, Inputs
 from fraudstream.rules.compiler.text import render
 from fraudstream.rules.iso4217 import DECIMALS
 from fraudstream.stream.brakes import Brakes, key_words
-from fraudstream.stream.counts import Counts, count_slice
+from fraudstream.stream.counts import Counts, amount_column, count_slice
 from fraudstream.stream.decide import Decided, causes, compile_plan, decide, row_mask
 from fraudstream.stream.enrichment.kernel_warm import warm as warm_enrichment
 from fraudstream.stream.enrichment.store import Enrichment
 from fraudstream.stream.evidence import Evidence, Hide, mask
+from fraudstream.stream.kernel_rows import any_row, score_column, split_rows
 from fraudstream.stream.outcome import Decision, Flag, Outcome, Versions
+from fraudstream.stream.per_slice import per_slice
 from fraudstream.stream.reading import Decoded
 from fraudstream.stream.sample import sample_slice
 from fraudstream.stream.scoring import NO_MODEL, bind_model
@@ -43,9 +45,9 @@ from fraudstream.stream.windows.copying import Copy
 from fraudstream.stream.windows.snapshot import DIGEST_BYTES, padded, seal, unseal
 from fraudstream.stream.windows.store import Admission, FeatureMatrix, SnapshotError, WindowStore
 from fraudstream.stream.windows.warm import warm as warm_windows
-from fraudstream.stream.wire.currency import to_base
+from fraudstream.stream.wire.currency import Converter
 from fraudstream.stream.wire.decode import decode
-from fraudstream.stream.wire.encode import encode
+from fraudstream.stream.wire.encode import Encoder
 from fraudstream.stream.wire.tables import compile_schema
 from fraudstream.stream.wire.types import Batch, Encoded, Rejected, Slice
 
@@ -83,7 +85,7 @@ class Known(NamedTuple):
     score: NDArray[np.int32]
 
 
-@dataclass(frozen=True, slots=True)
+@per_slice(frozen=True, slots=True)
 class Result:
     """What came of a slice."""
 
@@ -151,6 +153,9 @@ class Pipeline:
         self._filters = _bind_filters(bundle, self.hash_key)
         self._choose_features()
         self._plan = compile_plan(bundle)
+        self._converter = Converter(bundle.schema, bundle.rates)
+        self._encoder = Encoder(bundle.schema, self.partition, self.versions)
+        self._amount = amount_column(bundle)
         self._program = bundle.program.bind(self.hash_key)
         self._evidence = Evidence(bundle, lambda value: self.hide(value))  # noqa: PLW0108 - set later
         if bundle is not self._brakes.bundle:
@@ -212,7 +217,7 @@ class Pipeline:
         self._check(source)
         # Step 2. decode.
         batch = decode(source, self._tables, self.hash_key)
-        no_rate = to_base(batch, self.bundle.rates)
+        no_rate = self._converter.convert(batch)
         self._done("decode")
         joined = self.enrichment.join(batch)
         batch = joined.batch
@@ -224,45 +229,50 @@ class Pipeline:
         matrix = self.store.advance(batch, admission, self._filter(batch))
         self._done("features")
         # Step 5. score. Rows that repeat or were published need neither score nor rules.
-        published, wanted = self._split(source, known)
-        duplicate = (admission.flags & _DUPLICATE) != 0
-        active = wanted[batch.row] & ~duplicate
-        # What rules remember is the same whoever published the decisions.
-        remembering = self._brakes.needed and known is not None
-        replayed = (batch.offset >= self.start_from) & ~duplicate & ~active if remembering else None
-        evaluated = active if replayed is None else active | replayed
-        scores = self._score(batch, matrix, evaluated)
+        published, wanted, rows = self._split(source, known)
+        active = np.empty(len(batch), np.bool_)
+        some, duplicates = split_rows(wanted, batch.row, admission.flags, active)
+        evaluated, replayed = active, None
+        if self._brakes.needed and known is not None:
+            # What rules remember is the same whoever published the decisions.
+            first = (admission.flags & _DUPLICATE) == 0
+            replayed = (batch.offset >= self.start_from) & first & ~active
+            evaluated = active | replayed
+            some += int(replayed.sum())
+        scores = self._score(batch, matrix, evaluated, some)
         champion = scores[0 if self.model is None else self.model.champion]
         self._done("score")
         # Step 6. rules.
-        true, unknown = self._rules(batch, matrix, champion, evaluated)
+        true, unknown = self._rules(batch, matrix, champion, some)
         self._done("rules")
         # Step 7. decide, remember, encode.
         decoded = Decoded(batch, matrix.value, matrix.state, champion)
+        mask = row_mask(active)
         decided = decide(
             self._plan,
             true,
             unknown,
-            row_mask(active),
+            mask,
             champion,
             lambda rule, row: self._text(rule, decoded, row),
-            self._brakes.judge(true, row_mask(evaluated), admission.as_of_ms),
+            self._brakes.judge(true, mask if replayed is None else row_mask(evaluated), admission.as_of_ms),
             None if replayed is None else row_mask(replayed),
         )
         flags = self._suppress(batch, admission, decided, champion)
-        if no_rate.any() or matrix.approximate.any():
-            more = no_rate * np.uint16(_NO_RATE) | matrix.approximate * np.uint16(_APPROXIMATE)
-            flags = np.where(duplicate, flags, flags | more)
-        outcome, would_be = self._outcome(admission, decided, flags, champion, known, published[batch.row])
+        if no_rate is not None or any_row(matrix.approximate):
+            more = matrix.approximate * np.uint16(_APPROXIMATE)
+            if no_rate is not None:
+                more |= no_rate * np.uint16(_NO_RATE)
+            flags = np.where((admission.flags & _DUPLICATE) != 0, flags, flags | more)
+        answered = None if published is None else published[batch.row]
+        outcome, would_be = self._outcome(admission, decided, flags, champion, known, answered, duplicates)
         self._done("decide")
-        rows = np.flatnonzero(wanted).astype(np.int32)
         malformed = Decision.ALERT if self.live else Decision.PASS
-        encoded = encode(source, batch, outcome, self.versions, rows, malformed=malformed)
+        encoded = self._encoder.encode(source, batch, outcome, rows, malformed=malformed)
         alerts = self._alerts(source, decoded, decided, outcome, rows, encoded, wanted) if self.live else ()
-        dead_letters = tuple(item for item in batch.rejected if wanted[item.row])
-        malformed_as = _ALERT if self.live else _PASS
+        dead_letters = tuple(item for item in batch.rejected if wanted[item.row]) if batch.rejected else ()
         counts = count_slice(
-            self.bundle,
+            self._amount,
             joined,
             self.enrichment.names,
             outcome,
@@ -270,7 +280,7 @@ class Pipeline:
             active,
             wanted,
             dead_letters,
-            malformed_as,
+            _ALERT if self.live else _PASS,
         )
         if len(source):
             self.next_offset = int(source.offset[-1]) + 1
@@ -303,44 +313,53 @@ class Pipeline:
         if self.on_step is not None:
             self.on_step(step)
 
-    def _split(self, source: Slice, known: Known | None) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Return, by slice row, its place in ``known`` (-1: none) and whether the row is decided here."""
-        place = np.full(len(source), -1, np.int64)
+    def _split(
+        self, source: Slice, known: Known | None
+    ) -> tuple[NDArray[np.int64] | None, NDArray[np.bool_], NDArray[np.int32]]:
+        """Return, by slice row, its place in ``known`` and whether the row is decided here; and those rows.
+
+        The place is -1 for a row that is not known; without anything known there are no places.
+        """
         if known is not None and len(known.offset):
             at = np.minimum(np.searchsorted(known.offset, source.offset), len(known.offset) - 1)
             place = np.where(known.offset[at] == source.offset, at, -1)
-        return place, (source.offset >= self.start_from) & (place < 0)
+            wanted = (source.offset >= self.start_from) & (place < 0)
+            return place, wanted, np.flatnonzero(wanted).astype(np.int32)
+        if len(source) and source.offset[0] < self.start_from:
+            wanted = source.offset >= self.start_from
+            return None, wanted, np.flatnonzero(wanted).astype(np.int32)
+        wanted = np.empty(len(source), np.bool_)
+        wanted.fill(True)
+        return None, wanted, np.arange(len(source), dtype=np.int32)
 
     def _filter(self, batch: Batch) -> NDArray[np.uint64]:
         n = len(batch)
         if self._filters is None:
-            return np.zeros((0, -(-n // 64)), np.uint64)
-        nothing = np.zeros((n, 0), np.int64), np.zeros((n, 0), np.uint8)
-        models = np.zeros((0, n), np.int64), np.zeros((0, n), np.uint8)
+            return np.empty((0, -(-n // 64)), np.uint64)
+        nothing = np.empty((n, 0), np.int64), np.empty((n, 0), np.uint8)
+        models = np.empty((0, n), np.int64), np.empty((0, n), np.uint8)
         return self._filters.evaluate(_inputs(batch, *nothing, *models), n)[0]
 
-    def _score(self, batch: Batch, matrix: FeatureMatrix, active: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def _score(
+        self, batch: Batch, matrix: FeatureMatrix, active: NDArray[np.bool_], some: int
+    ) -> NDArray[np.int64]:
         """Return the scores [M, n] of all models in millionths, -1 where missing; one row without a model."""
-        if self._bound_model is None or not active.any():
+        if self._bound_model is None or not some:
             rows = 1 if self.model is None else len(self.model.members)
             return np.full((rows, len(batch)), -1, np.int64)
         return self._bound_model.score(Columns(batch.value, batch.state, matrix.value, matrix.state), active)
 
     def _rules(
-        self,
-        batch: Batch,
-        matrix: FeatureMatrix,
-        champion: NDArray[np.int64],
-        active: NDArray[np.bool_],
+        self, batch: Batch, matrix: FeatureMatrix, champion: NDArray[np.int64], some: int
     ) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
         n = len(batch)
-        if not active.any():
+        if not some:
             nothing = np.zeros((self.bundle.program.outputs, -(-n // 64)), np.uint64)
             return nothing, nothing
-        there = champion >= 0
-        score = np.where(there, champion / 1_000_000, 0.0).view(np.int64)
-        models = score.reshape(1, n), there.astype(np.uint8).reshape(1, n)
-        return self._program.evaluate(_inputs(batch, matrix.value, matrix.state, *models), n)
+        score, there = np.empty((1, n)), np.empty((1, n), np.uint8)
+        score_column(champion, score, there)
+        inputs = _inputs(batch, matrix.value, matrix.state, score.view(np.int64), there)
+        return self._program.evaluate(inputs, n)
 
     def _suppress(
         self, batch: Batch, admission: Admission, decided: Decided, champion: NDArray[np.int64]
@@ -380,18 +399,19 @@ class Pipeline:
         flags: NDArray[np.uint16],
         champion: NDArray[np.int64],
         known: Known | None,
-        published: NDArray[np.int64],
+        published: NDArray[np.int64] | None,
+        duplicates: int,
     ) -> tuple[Outcome, NDArray[np.uint8]]:
         """Remember what was decided, and answer duplicates with what their first was answered."""
         would_be, score = decided.decision, decided.score
         decision = would_be if self.live else np.zeros_like(would_be)
-        if known is not None and (published >= 0).any():
+        if known is not None and published is not None and (published >= 0).any():
             there, at = published >= 0, np.maximum(published, 0)
             decision = np.where(there, known.decision[at], decision).astype(np.uint8)
             score = np.where(there, known.score[at], score).astype(np.int32)
         self.store.decided(admission, decision, score)
-        duplicate = (admission.flags & _DUPLICATE) != 0
-        if duplicate.any():
+        if duplicates:
+            duplicate = (admission.flags & _DUPLICATE) != 0
             first_decision, first_score = self.store.recall(admission)
             decision = np.where(duplicate, first_decision, decision).astype(np.uint8)
             score = np.where(duplicate, first_score, score).astype(np.int32)
@@ -414,11 +434,12 @@ class Pipeline:
             return ()
         wanted = (outcome.decision != _PASS) & ((outcome.flags & _NO_ALERT) == 0) & mine[batch.row]
         found: list[tuple[int, bytes]] = []
+        every = len(rows) == len(source)
         for at in np.flatnonzero(wanted).tolist():
             if at not in decided.matches:  # published by an earlier owner
                 continue
             row = int(batch.row[at])
-            record = encoded.record(int(np.searchsorted(rows, row)))
+            record = encoded.record(row if every else int(rows.searchsorted(batch.row[at])))
             value = source.value(row) or b"{}"
             found.append((row, self._evidence.alert(record, value, decided.matches[at], decoded, at)))
         return tuple(found)

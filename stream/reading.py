@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 
 from fraudstream.rules.bundle import Slot, Source, Type
 from fraudstream.stream.wire.types import Batch
+
+_WORD, _REAL = struct.Struct("<q"), struct.Struct("<d")
 
 
 class Decoded(NamedTuple):
@@ -78,8 +81,10 @@ class Decoded(NamedTuple):
 
 
 def _real(word: int) -> float:
-    return float(np.int64(word).view(np.float64))
+    number: float = _REAL.unpack(_WORD.pack(word))[0]
+    return number
 
 
 def _bits(value: float) -> int:
-    return int(np.float64(value).view(np.int64))
+    word: int = _WORD.unpack(_REAL.pack(value))[0]
+    return word

@@ -8,7 +8,7 @@ hash of a record's body was made before: a duplicate is one whatever the tables 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from fraudstream.stream.enrichment import kernel_join as kernel
 from fraudstream.stream.enrichment import layout as at
 from fraudstream.stream.enrichment.bound import BoundTable, Placed, TableVersion, record_layout
 from fraudstream.stream.enrichment.content import NO_TIME
+from fraudstream.stream.per_slice import per_slice
 from fraudstream.stream.wire.types import PAD_BYTES, Batch
 
 OUTCOMES = ("found", "absent", "stale")
@@ -30,7 +31,7 @@ IN_PLACE_ROWS_MAX = 20_000
 """Changed rows that are entered between two slices; with more the table is built anew beside them."""
 
 
-@dataclass(frozen=True, slots=True)
+@per_slice(frozen=True, slots=True)
 class Joined:
     """A batch with the columns of tables, and what was counted."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fraudstream.rules.bundle import Schema, TimeSettings
+from fraudstream.stream.per_slice import per_slice
 from fraudstream.stream.windows import kernel_admit as kernel
 from fraudstream.stream.windows import layout as at
 from fraudstream.stream.windows.memory import Memory
@@ -19,7 +19,7 @@ RESERVED_WORDS = 1 << 32
 """32 GiB of address space: ring 16 GiB (268 million entries), two index areas of 4 GiB, rest spare."""
 
 
-@dataclass(frozen=True, slots=True)
+@per_slice(frozen=True, slots=True)
 class Admission:
     """What admission said about a batch; n = its rows."""
 

@@ -42,6 +42,16 @@ def bits_of(typingctx, number):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
+def ones_of(typingctx, word):  # type: ignore[no-untyped-def]
+    """Return the number of set bits of a uint64."""
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return builder.ctpop(args[0])
+
+    return types.int64(types.uint64), generate
+
+
+@intrinsic
 def variance_sum(typingctx, n, total, squares_high, squares_low):  # type: ignore[no-untyped-def]
     """Return n * (squares_high * 2^40 + squares_low) - total^2, exact in 128 bits, as binary64.
 

@@ -10,6 +10,7 @@ from fraudstream.stream.windows.kernel_panes import end_of, fold_event
 from fraudstream.stream.windows.kernel_segments import (
     first_after,
     freeze_event,
+    is_roomy,
     make_room,
     prune,
     slide,
@@ -42,9 +43,12 @@ def insert(m, p, q, header, watermark, event):  # type: ignore[no-untyped-def]
     lo, hi = m[header + at.H_SPAN] >> 32, m[header + at.H_SPAN] & _LOW32
     horizon = watermark - p[q + at.K_RETAIN]
     if hi > lo and time_at(m, column, lo) <= horizon:
-        prune(m, p, q, header, horizon)
+        kept = prune(m, p, q, header, horizon)
         lo = m[header + at.H_SPAN] >> 32
-    if hi == capacity:
+        roomy = is_roomy(kept, m[header + at.H_META] & _LOW8)
+    else:
+        roomy = False
+    if hi == capacity or roomy:
         call_in(m, p, base, 0)
         if not make_room(m, p, q, header):
             return False

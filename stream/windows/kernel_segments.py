@@ -139,13 +139,25 @@ def make_room(m, p, q, header):  # type: ignore[no-untyped-def]
     capacity = at.CAPACITY_MIN << size_class
     if kept * 4 > capacity * 3:
         return resize(m, p, q, header, size_class + 1)
-    smaller = size_class
-    while smaller > 0 and kept * 8 <= (at.CAPACITY_MIN << smaller):
-        smaller -= 1
-    if smaller < size_class:
-        return resize(m, p, q, header, smaller)
+    if is_roomy(kept, size_class):
+        return resize(m, p, q, header, fitting(kept))
     slide(m, p, q, header)
     return True
+
+
+@njit(inline="always")
+def is_roomy(kept, size_class):  # type: ignore[no-untyped-def]
+    """Return whether a key should move to a smaller segment: three quarters of its own are unused."""
+    return size_class > 0 and kept * 4 <= at.CAPACITY_MIN << size_class
+
+
+@njit(inline="always")
+def fitting(kept):  # type: ignore[no-untyped-def]
+    """Return the smallest size class of which so many events, and the next, fill half at most."""
+    smaller = np.int64(0)
+    while (kept + 1) * 2 > at.CAPACITY_MIN << smaller:
+        smaller += 1
+    return smaller
 
 
 @njit(cache=True, nogil=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import orjson
 from numpy.typing import NDArray
 
 from fraudstream.rules.bundle import FeatureSet, Schema
+from fraudstream.stream.per_slice import per_slice
 from fraudstream.stream.windows import kernel_advance, kernel_bound, kernel_export
 from fraudstream.stream.windows import layout as at
 from fraudstream.stream.windows.admit import Admission, DedupStore, owned
@@ -30,7 +30,7 @@ RESERVED_WORDS = 1 << 34
 copies, the rest for events."""
 
 
-@dataclass(frozen=True, slots=True)
+@per_slice(frozen=True, slots=True)
 class FeatureMatrix:
     """Features of a batch; n = its rows, F = ``FeatureSet.words``."""
 

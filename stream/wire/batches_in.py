@@ -62,16 +62,16 @@ def take(
     buffer: U8 = np.empty(size + PAD_BYTES, np.uint8)
     buffer[:size] = np.frombuffer(data, np.uint8)
     buffer[size:] = 0
-    buffer.flags.writeable = False  # kernels are compiled for what every slice has
+    buffer.setflags(write=False)  # kernels are compiled for what every slice has
     batches, wrong = k.list_batches(buffer, size)
     if wrong:
         raise NotVouchedFor(_REASONS[int(wrong)])
     after = int(batches[-1, k.B_NEXT]) if len(batches) else position
-    attributes = batches[:, k.B_ATTRIBUTES]
-    if (attributes & (k.CONTROL | k.TRANSACTIONAL)).any():
+    attributes = k.attributes_of(batches)
+    if attributes & (k.CONTROL | k.TRANSACTIONAL):
         batches = batches[_kept(batches, buffer, aborted or () if committed else ())]
-        attributes = batches[:, k.B_ATTRIBUTES]
-    if (attributes & k.CODEC).any():
+        attributes = k.attributes_of(batches)
+    if attributes & k.CODEC:
         buffer = _decompressed(buffer[:size], batches, decompress)
     rows = int(k.capacity(batches))
     if rows >= 0:
@@ -81,17 +81,8 @@ def take(
         raise NotVouchedFor("damaged")
     if rows < columns.shape[1]:
         columns = columns[:, :rows].copy()
-    found = Slice(
-        partition,
-        buffer,
-        columns[k.C_START],
-        columns[k.C_SIZE],
-        columns[k.C_KEY_START],
-        columns[k.C_KEY_SIZE],
-        columns[k.C_OFFSET],
-        columns[k.C_TIME],
-    )
-    return Taken(found, after)
+    # The columns' rows stand in the order of a slice's members.
+    return Taken(Slice(partition, buffer, *columns), after)
 
 
 def _kept(batches: I64, buffer: U8, aborted: Iterable[tuple[int, int]]) -> NDArray[np.bool_]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple, overload
 
 import numpy as np
 
 from fraudstream.stream.outcome import Decision
-from fraudstream.stream.wire.kernel_batch_out import put_varint, write_records
+from fraudstream.stream.per_slice import per_slice
+from fraudstream.stream.wire.kernel_batch_out import put_varint, room_for, write_records
 from fraudstream.stream.wire.kernel_crc import crc32c
 from fraudstream.stream.wire.types import I32, I64, U8, Encoded, Slice
 
@@ -40,7 +40,7 @@ class Outgoing(NamedTuple):
     headers: list[Header] = []  # noqa: RUF012 - aiokafka wants a list; this one is never changed
 
 
-@dataclass(frozen=True, slots=True)
+@per_slice(frozen=True, slots=True)
 class BatchBody:
     """Records of one batch behind room for its header."""
 
@@ -89,7 +89,7 @@ def _blocks(partition: int, epoch: bytes) -> tuple[U8, I64]:
     return np.frombuffer(b"".join(parts), np.uint8), np.stack([np.cumsum(sizes) - sizes, sizes])
 
 
-@dataclass(frozen=True, slots=True)
+@per_slice(frozen=True, slots=True)
 class DecisionRecords(Sequence[Outgoing]):
     """Decisions ``begin`` to ``end`` of a slice as records to append."""
 
@@ -146,10 +146,9 @@ class DecisionRecords(Sequence[Outgoing]):
         """Build batches of at most ``limit`` bytes; a larger record is a batch by itself."""
         part, ends = self.part, self.encoded.offset
         blocks, spans = _blocks(part.partition, self.epoch)
-        keys = part.key_size[self.rows[self.begin : self.end]]
-        sizes = keys + np.diff(ends[self.begin : self.end + 1]) + RECORD_ROOM_BYTES + 2 * len(self.epoch)
-        whole = BATCH_HEADER.size + int(sizes.sum())
-        room = min(whole, limit + int(sizes.max(initial=0)))
+        fixed = RECORD_ROOM_BYTES + 2 * len(self.epoch)
+        total, largest = room_for(self.begin, self.end, self.rows, part.key_size, ends, fixed)
+        room = min(BATCH_HEADER.size + total, limit + largest)
         values = np.frombuffer(self.encoded.buffer, np.uint8)
         out: U8 = np.empty(room, np.uint8)
         at = self.begin

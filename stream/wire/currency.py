@@ -7,8 +7,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudstream.rules.bundle import Field, Rates, Type
+from fraudstream.rules.bundle import Rates, Schema, Type
 from fraudstream.rules.iso4217 import DECIMALS
+from fraudstream.stream.wire.kernel_currency import foreign_rows
 from fraudstream.stream.wire.types import I64, Batch
 
 MAX_BASE_MINOR: Final = 10**15
@@ -36,13 +37,45 @@ def _scale(minor: I64, factor: int, divisor: int) -> tuple[I64, NDArray[np.bool_
     return np.array([v if ok else 0 for v, ok in zip(exact, fits, strict=True)], np.int64), fits
 
 
-def _codes(batch: Batch, field: Field) -> tuple[I64, NDArray[np.bool_]]:
-    """Return each row's currency as three bytes in one integer, and which rows have money at all."""
-    currency = batch.schema.field(field.currency or "")
-    present = batch.state[field.column] != 0
-    start = np.where(present, batch.start[currency.column], 0).astype(np.int64)
-    letters = batch.buffer[start[:, None] + np.arange(3)].astype(np.int64)
-    return letters[:, 0] << 16 | letters[:, 1] << 8 | letters[:, 2], present
+class Converter:
+    """Converts the money of one schema to its base currency at fixed rates."""
+
+    def __init__(self, schema: Schema, rates: Rates) -> None:
+        self._rates = rates
+        self._base = int.from_bytes(schema.base_currency.encode(), "big")
+        self._base_decimals = DECIMALS[schema.base_currency]
+        fields = [field for field in schema.fields if field.type is Type.MONEY and field.convert]
+        self._columns = [(field.column, schema.field(field.currency or "").column) for field in fields]
+
+    def convert(self, batch: Batch) -> NDArray[np.bool_] | None:
+        """Convert in place as :func:`to_base` does; return its rows, None: there are none."""
+        no_rate: NDArray[np.bool_] | None = None
+        found = np.empty((2, len(batch)), np.int64)
+        rows_at, codes_at = found
+        texts = batch.state, batch.start, batch.buffer
+        for money, currency in self._columns:
+            count = foreign_rows(money, currency, self._base, *texts, rows_at, codes_at)
+            if not count:
+                continue
+            value, state = batch.value[money], batch.state[money]
+            rows, codes = found[:, :count]
+            for code in np.unique(codes).tolist():
+                name = code.to_bytes(3, "big").decode()
+                some = rows[codes == code]
+                rate = self._rates.items.get(name)
+                if rate is None:
+                    if no_rate is None:
+                        no_rate = np.zeros(len(batch), np.bool_)
+                    no_rate[some] = True
+                    fits = np.zeros(len(some), np.bool_)
+                else:
+                    numerator, places = rate
+                    shift = places + DECIMALS[name] - self._base_decimals
+                    factor, divisor = numerator * 10 ** max(0, -shift), 10 ** max(0, shift)
+                    value[some], fits = _scale(value[some], factor, divisor)
+                lost = some[~fits]
+                value[lost] = state[lost] = 0
+        return no_rate
 
 
 def to_base(batch: Batch, rates: Rates) -> NDArray[np.bool_]:
@@ -54,30 +87,5 @@ def to_base(batch: Batch, rates: Rates) -> NDArray[np.bool_]:
     Returns:
         bool [n]: rows with an amount whose currency has no rate.
     """
-    schema = batch.schema
-    base = int.from_bytes(schema.base_currency.encode(), "big")
-    base_decimals = DECIMALS[schema.base_currency]
-    no_rate = np.zeros(len(batch), np.bool_)
-    for field in schema.fields:
-        if field.type is not Type.MONEY or not field.convert:
-            continue
-        codes, present = _codes(batch, field)
-        foreign = present & (codes != base)
-        if not foreign.any():
-            continue
-        value, state = batch.value[field.column], batch.state[field.column]
-        for code in np.unique(codes[foreign]).tolist():
-            name = code.to_bytes(3, "big").decode()
-            rows = np.flatnonzero(foreign & (codes == code))
-            rate = rates.items.get(name)
-            if rate is None:
-                no_rate[rows] = True
-                fits = np.zeros(len(rows), np.bool_)
-            else:
-                numerator, places = rate
-                shift = places + DECIMALS[name] - base_decimals
-                factor, divisor = numerator * 10 ** max(0, -shift), 10 ** max(0, shift)
-                value[rows], fits = _scale(value[rows], factor, divisor)
-            lost = rows[~fits]
-            value[lost] = state[lost] = 0
-    return no_rate
+    no_rate = Converter(batch.schema, rates).convert(batch)
+    return np.zeros(len(batch), np.bool_) if no_rate is None else no_rate

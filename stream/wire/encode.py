@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from fraudstream.stream.outcome import Decision, Outcome, Versions
-from fraudstream.stream.wire.encode_fast import encode_rows
+from fraudstream.stream.wire.encode_fast import Encoder
 from fraudstream.stream.wire.encode_reference import MAX_DECISION_BYTES, encode_by_row, flag_list
 from fraudstream.stream.wire.types import I32, Batch, Encoded, Slice
 
-__all__ = ["MAX_DECISION_BYTES", "encode", "flag_list"]
+__all__ = ["MAX_DECISION_BYTES", "Encoder", "encode", "flag_list"]
 
 
 def encode(
@@ -26,5 +26,7 @@ def encode(
     that could not be read is an alert, for somebody to look at; in shadow mode ``malformed`` is `PASS`.
     Without ``fast`` the reference encoder writes every decision; the bytes are the same.
     """
-    write = encode_rows if fast else encode_by_row
-    return write(source, batch, outcome, versions, rows, malformed=malformed)
+    if not fast:
+        return encode_by_row(source, batch, outcome, versions, rows, malformed=malformed)
+    encoder = Encoder(batch.schema, source.partition, versions)
+    return encoder.encode(source, batch, outcome, rows, malformed=malformed)

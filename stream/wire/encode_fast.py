@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from fraudstream.rules.bundle import Schema
 from fraudstream.stream.outcome import Decision, Flag, Outcome, Versions
 from fraudstream.stream.wire.encode_reference import MAX_DECISION_BYTES, Writer, encode_by_row, reason_list
-from fraudstream.stream.wire.kernel_encode import READY_REASONS, READY_WHOLE, write_decisions
+from fraudstream.stream.wire.kernel_encode import READY_REASONS, READY_WHOLE, longest, write_decisions
 from fraudstream.stream.wire.templates import templates
 from fraudstream.stream.wire.types import I32, I64, PAD_BYTES, U8, Batch, Encoded, Slice
 
@@ -51,30 +52,74 @@ class _Ready:
         return found, np.frombuffer(b"".join(self._texts) + bytes(PAD_BYTES), np.uint8)
 
 
-def encode_rows(
-    source: Slice,
-    batch: Batch,
-    outcome: Outcome,
-    versions: Versions,
-    rows: I32 | None = None,
-    *,
-    malformed: Decision = Decision.ALERT,
-) -> Encoded:
-    """Write the decisions by a kernel; see :func:`~fraudstream.stream.wire.encode.encode`."""
-    schema, made = batch.schema, templates(source.partition, versions)
-    wanted = np.arange(len(source), dtype=np.int32) if rows is None else np.ascontiguousarray(rows, np.int32)
-    ids, times = schema.field(schema.event_id).column, schema.field(schema.event_time).column
-    longest_id = int(batch.size[ids].max(initial=0))
-    found, held = _NOTHING_READY, _NO_TEXT
-    if batch.rejected or outcome.reasons:
+class Encoder:
+    """Writes the decisions of one partition under the versions in force."""
+
+    def __init__(self, schema: Schema, partition: int, versions: Versions) -> None:
+        self._partition, self._versions = partition, versions
+        self._made = templates(partition, versions)
+        self._id = schema.field(schema.event_id).column
+        self._places = np.array([self._id, schema.field(schema.event_time).column], np.int64)
+
+    def encode(
+        self,
+        source: Slice,
+        batch: Batch,
+        outcome: Outcome,
+        rows: I32 | None = None,
+        *,
+        malformed: Decision = Decision.ALERT,
+    ) -> Encoded:
+        """Write the decisions by a kernel; see :func:`~fraudstream.stream.wire.encode.encode`."""
+        made = self._made
+        if rows is None:
+            rows = np.arange(len(source), dtype=np.int32)
+        wanted = np.ascontiguousarray(rows, np.int32)
+        longest_id = longest(batch.size, self._id)
+        found, held, held_bytes = _NOTHING_READY, _NO_TEXT, 0
+        if batch.rejected or outcome.reasons:
+            room = MAX_DECISION_BYTES - made.bare_bytes - longest_id
+            found, held = self._ready(source, batch, outcome, wanted, room, malformed)
+            held_bytes = len(held)
+        out: U8 = np.empty(len(wanted) * (made.bare_bytes + longest_id) + held_bytes + PAD_BYTES, np.uint8)
+        ends: I64 = np.empty(len(wanted) + 1, np.int64)
+        used = write_decisions(
+            wanted,
+            batch.row,
+            source.offset,
+            self._places,
+            batch.value,
+            batch.state,
+            batch.start,
+            batch.size,
+            batch.buffer,
+            outcome.decision,
+            outcome.score,
+            outcome.flags,
+            outcome.duplicate_of,
+            outcome.champion_micro,
+            made.table,
+            made.spans,
+            found,
+            held,
+            out,
+            ends,
+        )
+        if used < 0:
+            raise ValueError("a row to be encoded is neither in the batch nor among the rejected records")
+        return Encoded(out[:used].tobytes(), ends)
+
+    def _ready(
+        self, source: Slice, batch: Batch, outcome: Outcome, wanted: I32, room: int, malformed: Decision
+    ) -> tuple[I64, U8]:
+        """Return what the kernel does not write itself."""
         ready = _Ready(len(source), wanted)
         writer: Writer | None = None
         for item in batch.rejected:
             if ready.asked(item.row):
-                writer = writer or Writer(source.partition, versions)
+                writer = writer or Writer(self._partition, self._versions)
                 text = writer.malformed(item, int(source.offset[item.row]), malformed)
                 ready.put(item.row, READY_WHOLE, text)
-        room = MAX_DECISION_BYTES - made.bare_bytes - longest_id
         for at, reasons in outcome.reasons.items():
             row = int(batch.row[at])
             if not reasons or not ready.asked(row) or int(outcome.flags[at]) & _DUPLICATE:
@@ -84,33 +129,6 @@ def encode_rows(
                 ready.put(row, READY_REASONS, text)
             else:
                 only = np.array([row], np.int32)
-                ready.put(row, READY_WHOLE, encode_by_row(source, batch, outcome, versions, only).buffer)
-        found, held = ready.columns()
-    size = len(wanted) * (made.bare_bytes + longest_id) + int(found[3].sum()) + PAD_BYTES
-    out: U8 = np.empty(size, np.uint8)
-    ends: I64 = np.empty(len(wanted) + 1, np.int64)
-    used = write_decisions(
-        wanted,
-        batch.row,
-        source.offset,
-        np.array([ids, times]),
-        batch.value,
-        batch.state,
-        batch.start,
-        batch.size,
-        batch.buffer,
-        outcome.decision,
-        outcome.score,
-        outcome.flags,
-        outcome.duplicate_of,
-        outcome.champion_micro,
-        made.table,
-        made.spans,
-        found,
-        held,
-        out,
-        ends,
-    )
-    if used < 0:
-        raise ValueError("a row to be encoded is neither in the batch nor among the rejected records")
-    return Encoded(out[:used].tobytes(), ends)
+                whole = encode_by_row(source, batch, outcome, self._versions, only)
+                ready.put(row, READY_WHOLE, whole.buffer)
+        return ready.columns()

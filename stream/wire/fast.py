@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import struct
-from collections import Counter
 
 import numpy as np
 
 from fraudstream.stream.wire import layout as at
 from fraudstream.stream.wire.exact import Fault, read_record
-from fraudstream.stream.wire.kernel_rows import read_rows
+from fraudstream.stream.wire.kernel_rows import read_rows, text_room
 from fraudstream.stream.wire.readers import Row
 from fraudstream.stream.wire.tables import SchemaTables
 from fraudstream.stream.wire.types import I32, I64, PAD_BYTES, U8, Batch, Rejected, Slice
@@ -53,7 +52,8 @@ def read_slice(source: Slice, tables: SchemaTables, hash_key: bytes) -> Batch:
     """Read a slice's records; see `decode`."""
     n, words, flat = len(source), tables.schema.words, tables.flat
     scratch = _scratch(tables, hash_key)
-    text = np.empty(int(np.add.reduce(source.size)) * flat.reads + n * flat.own_bytes + PAD_BYTES, np.uint8)
+    begin, length = np.ascontiguousarray(source.start), np.ascontiguousarray(source.size)
+    text = np.empty(text_room(length) * flat.reads + n * flat.own_bytes + PAD_BYTES, np.uint8)
     rows: I32 = np.empty(n, np.int32)
     value: I64 = np.empty((words, n), np.int64)
     state: U8 = np.empty((words, n), np.uint8)
@@ -61,29 +61,31 @@ def read_slice(source: Slice, tables: SchemaTables, hash_key: bytes) -> Batch:
     size: I32 = np.zeros((words, n), np.int32)
     body: I64 = np.empty((2, n), np.int64)
     rejected: list[Rejected] = []
-    missing: Counter[tuple[str, str]] = Counter()
-    exact: Counter[str] = Counter()
+    missing: dict[tuple[str, str], int] = {}
+    exact: dict[str, int] = {}
     buffer = _read_only(source.buffer)
-    begin, length = np.ascontiguousarray(source.start), np.ascontiguousarray(source.size)
     columns = (text, rows, value, state, start, size, body)
-    while (number := int(read_rows(buffer, begin, length, flat.plan, flat.names, scratch, *columns))) < n:
+    while (number := read_rows(buffer, begin, length, flat.plan, flat.names, scratch, *columns)) < n:
         row = read_record(source.value(number), tables)
         if isinstance(row, Fault):
             rejected.append(Rejected(number, *row))
-            exact["rejected"] += 1
+            why = "rejected"
         else:
-            exact[_WHY[int(scratch[at.S_WHY])]] += 1
+            why = _WHY[int(scratch[at.S_WHY])]
             _put(row, tables, scratch, text)
-            if row.counted:
-                missing.update(row.counted)
+            for key in row.counted:
+                missing[key] = missing.get(key, 0) + 1
+        exact[why] = exact.get(why, 0) + 1
         scratch[at.S_ROW] = number + 1
+    accepted, used = scratch[at.S_ROWS : at.S_USED + 1].tolist()
     if scratch[at.S_COUNTED]:
         counts = int(flat.plan[at.H_S_COUNTS])
+        found = scratch[counts : counts + words].tolist()
         for column, name, cause in flat.counted:
-            if count := int(scratch[counts + column]):
-                missing[name, cause] += count
-    used, accepted = int(scratch[at.S_USED]), int(scratch[at.S_ROWS])
+            if found[column]:
+                missing[name, cause] = missing.get((name, cause), 0) + found[column]
     text[used : used + PAD_BYTES] = 0
+    text.setflags(write=False)
     offset, time_ms = source.offset, source.time_ms
     if accepted == n:
         offset, time_ms = offset.copy(), time_ms.copy()
@@ -93,17 +95,17 @@ def read_slice(source: Slice, tables: SchemaTables, hash_key: bytes) -> Batch:
         value, body = value[:, :accepted].copy(), body[:, :accepted].copy()
         state, start, size = state[:, :accepted].copy(), start[:, :accepted].copy(), size[:, :accepted].copy()
     return Batch(
-        schema=tables.schema,
-        row=rows,
-        offset=offset,
-        record_time_ms=time_ms,
-        value=value,
-        state=state,
-        start=start,
-        size=size,
-        buffer=_read_only(text[: used + PAD_BYTES]),
-        body_hash=body,
-        rejected=tuple(rejected),
-        missing=dict(missing),
-        exact=dict(exact),
+        tables.schema,
+        rows,
+        offset,
+        time_ms,
+        value,
+        state,
+        start,
+        size,
+        text[: used + PAD_BYTES],
+        body,
+        tuple(rejected),
+        missing,
+        exact,
     )

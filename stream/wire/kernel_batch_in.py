@@ -110,6 +110,15 @@ def list_batches(data, total):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def attributes_of(batches):  # type: ignore[no-untyped-def]
+    """Return the attributes that some batch has."""
+    found = np.int64(0)
+    for i in range(len(batches)):
+        found |= batches[i, B_ATTRIBUTES]
+    return found
+
+
+@njit(cache=True, nogil=True)
 def _varint(b, at, end):  # type: ignore[no-untyped-def]
     """Return (integer, place behind it), place -1 if it does not end in time."""
     word, shift = np.uint64(0), np.uint64(0)

@@ -59,6 +59,17 @@ def _digits(number):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def room_for(begin, stop, rows, key_size, ends, fixed):  # type: ignore[no-untyped-def]
+    """Return (bytes of decisions ``begin`` to ``stop``, of the largest), with ``fixed`` more for each."""
+    total, largest = np.int64(0), np.int64(0)
+    for number in range(begin, stop):
+        size = key_size[rows[number]] + ends[number + 1] - ends[number] + fixed
+        total += size
+        largest = max(largest, size)
+    return total, largest
+
+
+@njit(cache=True, nogil=True)
 def write_records(  # type: ignore[no-untyped-def]
     begin,  # first decision of the batch
     stop,  # after the last

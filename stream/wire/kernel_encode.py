@@ -21,6 +21,15 @@ _MILLION = np.int64(1_000_000)
 
 
 @njit(cache=True, nogil=True)
+def longest(sizes, column):  # type: ignore[no-untyped-def]
+    """Return the largest of a row of int32 [C, n], 0 if there is none."""
+    found = np.int64(0)
+    for row in range(sizes.shape[1]):
+        found = max(found, np.int64(sizes[column, row]))
+    return found
+
+
+@njit(cache=True, nogil=True)
 def put_number(out, at, number):  # type: ignore[no-untyped-def]
     """Print an integer; return the place behind it."""
     if number < 0:

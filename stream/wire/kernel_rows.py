@@ -71,6 +71,15 @@ def _emit(p, s, out, row, n, rows, value, state, start, size, body):  # type: ig
 
 
 @njit(cache=True, nogil=True)
+def text_room(length):  # type: ignore[no-untyped-def]
+    """Return the bytes of all records: int64 [n]."""
+    total = np.int64(0)
+    for size in length:
+        total += size
+    return total
+
+
+@njit(cache=True, nogil=True)
 def read_rows(buffer, begin, length, plan, names, scratch, text, rows, value, state, start, size, body):  # type: ignore[no-untyped-def]
     """Read records from ``scratch[S_ROW]`` on until one is in doubt; return its row, n at the end.
 

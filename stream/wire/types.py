@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from fraudstream.rules.bundle import Schema
 
+from fraudstream.stream.per_slice import per_slice
+
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 U8 = NDArray[np.uint8]
@@ -28,7 +30,7 @@ PAD_BYTES = 32
 """Spare bytes after the last record, so that vector loads never leave the buffer."""
 
 
-@dataclass(frozen=True, slots=True)
+@per_slice(frozen=True, slots=True)
 class Slice:
     """Consecutive records of one partition: one owned buffer plus spans.
 
@@ -122,7 +124,7 @@ class Rejected:
     event_time: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@per_slice(frozen=True, slots=True)
 class Batch:
     """Accepted records of a slice as columns; C = ``schema.words``, n = accepted rows.
 
@@ -167,7 +169,7 @@ class Batch:
         return self.buffer[at : at + int(self.size[column, row])].tobytes().decode()
 
 
-@dataclass(frozen=True, slots=True)
+@per_slice(frozen=True, slots=True)
 class Encoded:
     """Canonical JSON of every record of a slice, in its order."""
 

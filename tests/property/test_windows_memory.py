@@ -127,6 +127,25 @@ def test_memory_comes_back_when_keys_are_gone() -> None:
     assert store.state_bytes - store._dedup.allocated_bytes - 64 * keys < most / 20
 
 
+def test_who_was_busy_once_keeps_no_room_for_it() -> None:
+    """Accounts that take turns at being busy need what the busy ones of a turn need, not the sum of all."""
+    features = feature_set(FEATURES[:3], TIME)
+    with sizes(HOLLOW_MIN=NEVER_HOLLOW):
+        store = WindowStore(features, SCHEMA)
+    words, offset = [], 0
+    for turn in range(24):
+        begin = START_MS + turn * 90 * MINUTE
+        busy = [turn * 10 + i % 10 for i in range(500)]
+        batch = []
+        for account in [*busy, *range(240)]:
+            batch.append(event(offset, account, 1, begin + len(batch) * 1_000, 5))
+            offset += 1
+        run(store, batch, features)
+        words.append(store._arena.words)
+    assert sum(store.keys.values()) == 240
+    assert words[-1] < 1.25 * words[2]
+
+
 @njit
 def taken(memory, sizes):  # type: ignore[no-untyped-def]
     """Take words one after the other; return where each begins."""

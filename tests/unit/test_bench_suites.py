@@ -113,6 +113,7 @@ def _long(*values: object) -> object:
         _long("windows", ["--scale", "0.002", "--profile"], ["Windows of W1a", "Parts of W1a, each alone"]),
         _long("curves", ["--scale", "0.01", "--curve", "rules", "history"], ["Cost against rules"]),
         _long("backtest", ["--scale", "0.0005"], ["Features, made once", "One changed rule over the month"]),
+        _long("wire", ["--batch", "1", "8"], ["Steps of the wire", "Through a real broker"]),
         _long("memory", ["--scale", "0.001", "--banks", "1"], ["One key", "Whole banks"]),
     ],
 )
