@@ -30,8 +30,15 @@ _COS = np.round(np.cos(_ANGLE), 12)
 
 
 @njit(cache=True, nogil=True)
+def scratch():  # type: ignore[no-untyped-def]
+    """Return room for one input of a tile: words, the same as numbers, results, states."""
+    word = np.empty(TILE, np.int64)
+    return word, word.view(np.float64), np.empty(TILE), np.empty(TILE, np.uint8)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")  # a check of every division keeps loops scalar
 def read_input(  # type: ignore[no-untyped-def]
-    binding, i, begin, end, field_value, field_state, feature_value, feature_state, word, x, present
+    binding, i, begin, end, field_value, field_state, feature_value, feature_state, scratch, x, present
 ):
     """Read one input of the rows from ``begin`` to ``end``, at most ``TILE``; a missing one is 0.
 
@@ -44,14 +51,12 @@ def read_input(  # type: ignore[no-untyped-def]
         field_state: uint8 [C, n].
         feature_value: int64 [n, F].
         feature_state: uint8 [n, F].
-        word: int64 [TILE], scratch.
+        scratch: :func:`scratch`.
         x: float64 [TILE, k], column ``i`` is written.
         present: uint8 [TILE, k], column ``i`` is written.
     """
     n = end - begin
-    real = word.view(np.float64)
-    number = np.empty(TILE)
-    there = np.empty(TILE, np.uint8)
+    word, real, number, there = scratch
     transform = binding[i, 3]
     _gather(
         binding[i, 0],
@@ -108,7 +113,7 @@ def read_input(  # type: ignore[no-untyped-def]
         present[row, i] = there[row]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")  # counting references of its arrays costs more than the work
 def _gather(  # type: ignore[no-untyped-def]
     source, column, begin, end, field_value, field_state, feature_value, feature_state, word, there
 ):
@@ -122,7 +127,7 @@ def _gather(  # type: ignore[no-untyped-def]
             word[row] = feature_value[begin + row, column] if there[row] else 0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _numbers(content, n, word, real, number):  # type: ignore[no-untyped-def]
     for row in range(n):
         number[row] = real[row] if content == 1 else np.float64(word[row])
@@ -144,7 +149,7 @@ def transform_inputs(  # type: ignore[no-untyped-def]
         x: float64 [n, k], written, 0 where missing.
         present: uint8 [n, k], written.
     """
-    word = np.empty(TILE, np.int64)
+    room = scratch()
     for begin in range(0, len(wanted), TILE):
         end = min(begin + TILE, len(wanted))
         for i in range(len(binding)):
@@ -157,7 +162,7 @@ def transform_inputs(  # type: ignore[no-untyped-def]
                 field_state,
                 feature_value,
                 feature_state,
-                word,
+                room,
                 x[begin:end],
                 present[begin:end],
             )

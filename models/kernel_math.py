@@ -34,7 +34,7 @@ def exp_exact(x):  # type: ignore[no-untyped-def]
     return total * np.int64((np.int64(k) + 1023) << 52).view(np.float64)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _log(y, low):  # type: ignore[no-untyped-def]
     """Return ln y + low for normal y > 0: y = 2**k m, series of artanh in (m - 1) / (m + 1)."""
     bits = np.float64(y).view(np.int64)
@@ -80,7 +80,7 @@ def logit(p):  # type: ignore[no-untyped-def]
     return min(max(z, -SIGMOID_LIMIT), SIGMOID_LIMIT)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def log1p_exact(x):  # type: ignore[no-untyped-def]
     """Return ln(1 + x) for 0 <= x < 1e300; what the sum 1 + x rounds away is added to first order."""
     y = np.float64(1.0 + x)

@@ -20,7 +20,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from fraudstream.models.kernel_inputs import TILE, read_input
+from fraudstream.models.kernel_inputs import TILE, read_input, scratch
 from fraudstream.models.kernel_math import exp_exact, log_exact, logit, sigmoid
 from fraudstream.models.kernel_trees import boosted_sum, forest_votes, space_score
 
@@ -90,7 +90,7 @@ def score_members(  # type: ignore[no-untyped-def]
         probability: float64 [M, n], written.
     """
     k = len(binding)
-    word = np.empty(TILE, np.int64)
+    room = scratch()
     x = np.empty((TILE, k))
     present = np.empty((TILE, k), np.uint8)
     known = np.empty(k, np.bool_)
@@ -126,7 +126,7 @@ def score_members(  # type: ignore[no-untyped-def]
                         field_state,
                         feature_value,
                         feature_state,
-                        word,
+                        room,
                         x,
                         present,
                     )
