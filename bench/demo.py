@@ -2,7 +2,8 @@
 
 One stream of synthetic traffic is cut in two: the first part is the bank's recent history and lies on the
 topic when the worker starts; the rest arrives live at the asked rate. Event times end at now, so that
-patterns that take hours of a customer's life can be seen within seconds.
+patterns that take hours of a customer's life can be seen within seconds. Labels follow seconds later, and a
+challenger learns from them beside the champion.
 """
 
 from __future__ import annotations
@@ -15,11 +16,10 @@ import tempfile
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -28,9 +28,18 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from fraudstream.bench.demo_learning import (
+    ARGUMENTS,
+    LabelSender,
+    challenger_precision,
+    champion_precision,
+    wait_ready,
+    write_registry,
+)
 from fraudstream.bench.observe import INSTALL, find_prometheus, free_port, running_prometheus
 from fraudstream.bench.processes import Process, running_worker
 from fraudstream.bench.traffic.generate import generate
+from fraudstream.bench.traffic.records import Label
 from fraudstream.bench.traffic.world import EVENTS_PER_ACCOUNT_DAY
 from fraudstream.stream.cluster import quiet
 from fraudstream.stream.errors import BadUse, Exit, FraudstreamError
@@ -86,22 +95,24 @@ class Watch:
     latency_ms: list[float] = field(default_factory=list)
     recent: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=5))
     arrivals: deque[float] = field(default_factory=lambda: deque(maxlen=20_000))
+    scores: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Transaction -> when it was decided, and the champion's score."""
     total: int = 0
 
     def rate(self, now: float, span_s: float = 3.0) -> float:
         """Return decisions per second over the last seconds."""
-        return sum(1 for t in self.arrivals if t > now - span_s) / span_s
+        return sum(1 for t in self.arrivals.copy() if t > now - span_s) / span_s
 
 
 class DecisionReader(threading.Thread):
     """Follows the decision topic as core banking would: the first decision per ``src`` wins."""
 
-    def __init__(self, bootstrap: str, topic: str, sent: dict[int, float], live_from: int) -> None:
+    def __init__(self, bootstrap: str, topic: str, sent: dict[str, float], history: set[str]) -> None:
         super().__init__(daemon=True)
         self.history = Watch()
         self.live = Watch()
         self._sent = sent
-        self._live_from = live_from
+        self._history = history
         self._closing = threading.Event()
         self._consumer = Consumer(
             quiet(
@@ -132,13 +143,18 @@ class DecisionReader(threading.Thread):
                 if offset in done:
                     continue
                 done.add(offset)
-                watch = self.live if offset >= self._live_from else self.history
+                name = decision["transaction_id"]
+                if name.startswith("label:"):
+                    continue
+                watch = self.history if name in self._history else self.live
                 watch.total += 1
                 watch.arrivals.append(now)
                 watch.decisions[decision["decision"]] += 1
                 watch.reasons.update(reason["code"] for reason in decision["reasons"])
-                if offset in self._sent:
-                    watch.latency_ms.append((now - self._sent[offset]) * 1000)
+                if name in self._sent:
+                    watch.latency_ms.append((now - self._sent[name]) * 1000)
+                    if "champion" in decision["models"]:
+                        watch.scores[name] = now, decision["models"]["champion"]
                 if decision["decision"] != "pass":
                     watch.recent.append(decision)
         self._consumer.close()
@@ -149,13 +165,27 @@ class DecisionReader(threading.Thread):
         self.join(5)
 
 
-def traffic(seed: int, live: int) -> Iterator[tuple[bytes, bytes]]:
-    """Yield (key, value) of history and live events; their event times end now."""
+class Event(NamedTuple):
+    """One event of the traffic."""
+
+    key: bytes
+    value: bytes
+    name: str
+    """Its transaction id."""
+
+
+def traffic(seed: int, live: int) -> tuple[list[Event], dict[int, Label]]:
+    """Return history and live events, whose event times end now, and labels by the number of their event."""
+    events: list[Event] = []
+    labels: dict[int, Label] = {}
     count = HISTORY_EVENTS + live
     span_ms = int(count / (ACCOUNTS * EVENTS_PER_ACCOUNT_DAY) * 86_400_000)
     start_ms = int(time.time() * 1000) - span_ms
     for chunk in generate(count, seed=seed, start_ms=start_ms, accounts=ACCOUNTS):
-        yield from zip(chunk.keys, chunk.values, strict=True)
+        labels.update({label.offset: label for label in chunk.labels})
+        for key, value in zip(chunk.keys, chunk.values, strict=True):
+            events.append(Event(key, value, orjson.loads(value)["transaction_id"]))
+    return events, labels
 
 
 class Stopped(FraudstreamError):  # noqa: N818 - named for what happened
@@ -195,7 +225,32 @@ def _wait_for_history(
             time.sleep(0.1)
 
 
-def _view(reader: DecisionReader, begin: float, duration_s: float, sent: int) -> Table:
+@dataclass(slots=True)
+class Learning:
+    """What the screen says of labels and models."""
+
+    sender: LabelSender
+    frauds: set[str]
+    port: int
+    challenger: float | None = None
+    looked_s: float = 0.0
+
+    def look(self) -> None:
+        """Ask the trainer, at most once a second."""
+        if time.monotonic() - self.looked_s >= 1.0:
+            self.challenger = challenger_precision(self.port) or self.challenger
+            self.looked_s = time.monotonic()
+
+    def summary(self, live: Watch) -> dict[str, Any]:
+        """Return labels sent and the average precision of both models."""
+        return {
+            "labels": self.sender.sent,
+            "champion": champion_precision(live.scores, self.frauds),
+            "challenger": {"average_precision": self.challenger and round(self.challenger, 3)},
+        }
+
+
+def _view(reader: DecisionReader, learning: Learning, begin: float, duration_s: float, sent: int) -> Table:
     live = reader.live
     now = time.monotonic()
     grid = Table.grid(padding=(0, 2))
@@ -209,6 +264,12 @@ def _view(reader: DecisionReader, begin: float, duration_s: float, sent: int) ->
     grid.add_row("latency", f"p50 {p50:.1f} ms   p99 {p99:.1f} ms   {how}")
     top = "   ".join(f"{code} {count}" for code, count in live.reasons.most_common(5))
     grid.add_row("top reasons", top or "none yet")
+    told = learning.summary(live)
+    both = "   ".join(
+        f"{name} {'-' if (ap := told[name]['average_precision']) is None else f'{ap:.3f}'}"
+        for name in ("champion", "challenger")
+    )
+    grid.add_row("average precision", f"{both}   ({told['labels']:,} labels, live and mature transactions)")
     for decision in list(live.recent)[-3:]:
         first = decision["reasons"][0]["text"] if decision["reasons"] else ", ".join(decision["flags"])
         grid.add_row(
@@ -217,7 +278,7 @@ def _view(reader: DecisionReader, begin: float, duration_s: float, sent: int) ->
     return grid
 
 
-def _summary(reader: DecisionReader, elapsed_s: float, sent: int) -> dict[str, Any]:
+def _summary(reader: DecisionReader, learning: Learning, elapsed_s: float, sent: int) -> dict[str, Any]:
     live = reader.live
     latency = np.array(live.latency_ms or [0.0])
     return {
@@ -227,6 +288,7 @@ def _summary(reader: DecisionReader, elapsed_s: float, sent: int) -> dict[str, A
         "rate": round(live.total / elapsed_s, 1),
         "latency_ms": {f"p{q:g}": round(float(np.percentile(latency, q)), 2) for q in (50, 90, 99, 99.9)},
         "top_rules": dict(live.reasons.most_common(10)),
+        "learning": learning.summary(live),
         "history": {"decided": reader.history.total, "decisions": dict(reader.history.decisions)},
     }
 
@@ -234,22 +296,30 @@ def _summary(reader: DecisionReader, elapsed_s: float, sent: int) -> dict[str, A
 def _send_live(
     producer: Producer,
     topic: str,
-    events: list[tuple[bytes, bytes]],
+    events: list[Event],
     rate: int,
-    sent: dict[int, float],
+    sent: dict[str, float],
+    labels: LabelSender,
     stop: threading.Event,
 ) -> None:
     """Produce at fixed times; note when each offset was handed to Kafka."""
     begin = time.monotonic()
-    for number, (key, value) in enumerate(events):
+    for number, event in enumerate(events):
         wait = begin + number / rate - time.monotonic()
         if wait > 0 and stop.wait(wait):
             return
         if stop.is_set():
             return
-        producer.produce(topic, value, key=key, partition=0)
-        sent[HISTORY_EVENTS + number] = time.monotonic()
+        _produce(producer, topic, HISTORY_EVENTS + number, event, labels)
+        sent[event.name] = time.monotonic()
         producer.poll(0)
+
+
+def _produce(producer: Producer, topic: str, number: int, event: Event, labels: LabelSender) -> None:
+    def delivered(_error: object, message: Any) -> None:
+        labels.delivered(number, message.offset())
+
+    producer.produce(topic, event.value, key=event.key, partition=0, on_delivery=delivered)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -274,43 +344,67 @@ def run(args: argparse.Namespace) -> int:
         console.print(
             f"bank        {ACCOUNTS:,} accounts; {HISTORY_EVENTS:,} events of history, {live:,} live"
         )
-        events = list(traffic(args.seed, live))
+        trainer_port = free_port()
+        registry = write_registry(home / "registry")
+        trainer = stack.enter_context(
+            running_worker(
+                bootstrap,
+                home,
+                f"demo-{os.getpid()}",
+                prefix,
+                command=("trainer", "--registry", str(registry), *ARGUMENTS),
+                metrics_port=str(trainer_port),
+            )
+        )
+        events, labels = traffic(args.seed, live)
+        wait_ready(trainer_port, trainer.check, stop)
+        sender = LabelSender(bootstrap, topics.labels, labels)
+        sender.start()
+        stack.callback(sender.close)
         producer = Producer(quiet(bootstrap, **{"linger.ms": 0, "enable.idempotence": True}))
-        for key, value in events[:HISTORY_EVENTS]:
-            producer.produce(topics.input, value, key=key, partition=0)
+        for at, event in enumerate(events[:HISTORY_EVENTS]):
+            _produce(producer, topics.input, at, event, sender)
             producer.poll(0)
         producer.flush()
         port = free_port() if args.observe else 0
         worker = stack.enter_context(
-            running_worker(bootstrap, home, f"demo-{os.getpid()}", prefix, metrics_port=str(port))
+            running_worker(
+                bootstrap, home, f"demo-{os.getpid()}", prefix, metrics_port=str(port), publish_features="on"
+            )
         )
+        frauds = {label.transaction_id for label in labels.values() if label.fraud}
+        learning = Learning(sender, frauds, trainer_port)
         if args.observe:
             _observe(stack, home, port, console)
-        sent: dict[int, float] = {}
-        reader = DecisionReader(bootstrap, topics.decisions, sent, HISTORY_EVENTS)
+        sent: dict[str, float] = {}
+        before = {event.name for event in events[:HISTORY_EVENTS]}
+        reader = DecisionReader(bootstrap, topics.decisions, sent, before)
         reader.start()
         stack.callback(reader.close)
         _wait_for_history(reader, worker, console, stop)
         console.print(f"worker      ready; {HISTORY_EVENTS:,} transactions of history decided")
         begin = time.monotonic()
-        sender = threading.Thread(
+        feed = threading.Thread(
             target=_send_live,
-            args=(producer, topics.input, events[HISTORY_EVENTS:], args.rate, sent, stop),
+            args=(producer, topics.input, events[HISTORY_EVENTS:], args.rate, sent, sender, stop),
         )
-        sender.start()
+        feed.start()
         stack.callback(stop.set)
         with Live(console=console, refresh_per_second=4, transient=True) as screen:
-            while sender.is_alive():
+            while feed.is_alive():
                 worker.check()
-                screen.update(_view(reader, begin, duration_s, len(sent)))
-                sender.join(0.25)
+                trainer.check()
+                learning.look()
+                screen.update(_view(reader, learning, begin, duration_s, len(sent)))
+                feed.join(0.25)
         producer.flush()
         elapsed_s = time.monotonic() - begin
         patience = time.monotonic() + 10
         while reader.live.total < len(sent) and time.monotonic() < patience:
             time.sleep(0.05)
-        console.print(_view(reader, begin, duration_s, len(sent)))
-        summary = _summary(reader, elapsed_s, len(sent))
+        learning.look()
+        console.print(_view(reader, learning, begin, duration_s, len(sent)))
+        summary = _summary(reader, learning, elapsed_s, len(sent))
     if args.json:
         Path(args.json).write_text(json.dumps(summary, indent=1) + "\n")
     console.print(f"stopped     {summary['decided']:,} of {summary['sent']:,} live transactions decided")

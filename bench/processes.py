@@ -76,9 +76,24 @@ def write_rules(files: Mapping[str, bytes], directory: Path) -> Path:
 
 @contextmanager
 def running_worker(
-    bootstrap: str, home: Path, app_id: str, prefix: str, **settings: str
+    bootstrap: str,
+    home: Path,
+    app_id: str,
+    prefix: str,
+    *,
+    command: Sequence[str] = ("worker",),
+    **settings: str,
 ) -> Iterator[Process]:
-    """Run `fraudstream worker`; ``settings`` are further FRAUDSTREAM_* names in lower case."""
+    """Run `fraudstream worker`; ``settings`` are further FRAUDSTREAM_* names in lower case.
+
+    Args:
+        bootstrap: Servers.
+        home: Where state and log go.
+        app_id: Of the app.
+        prefix: Of topics.
+        command: Another service of the same app, with its arguments.
+        settings: See above.
+    """
     env = {
         "FRAUDSTREAM_BROKER": bootstrap,
         "FRAUDSTREAM_TOPIC_PREFIX": prefix,
@@ -87,8 +102,8 @@ def running_worker(
         "FRAUDSTREAM_APP_ID": app_id,
         "FRAUDSTREAM_METRICS_PORT": "0",
     } | {f"FRAUDSTREAM_{name.upper()}": value for name, value in settings.items()}
-    command = [sys.executable, "-m", "fraudstream.stream.cli", "worker"]
-    with running(command, home / f"{app_id}.log", env) as process:
+    whole = [sys.executable, "-m", "fraudstream.stream.cli", *command]
+    with running(whole, home / f"{app_id}-{command[0]}.log", env) as process:
         yield process
 
 

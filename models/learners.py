@@ -31,6 +31,12 @@ class Learner(Protocol):
     def version(self, member: str, card: Mapping[str, Any]) -> tuple[Member, ...]:
         """Return what was learned so far, its parts before it; nothing as long as that is nothing."""
 
+    def state(self) -> Any:
+        """Return everything that was learned, random numbers included, as what can be pickled; no copy."""
+
+    def restore(self, state: Any) -> None:
+        """Go on from a state, which is owned from then on."""
+
 
 class Online:
     """A River model that learns row by row; legitimate rows may be sampled, frauds never are.
@@ -94,6 +100,14 @@ class Online:
             return ()
         shift = None if self._weigh or self._share == 1.0 else (1.0, float(np.log(self._share)))
         return (export(self._model, self._inputs, member, calibration=shift, card=card, **self._scope),)
+
+    def state(self) -> Any:
+        """Return River's model and the state of the random numbers."""
+        return self._model, self._random.bit_generator.state
+
+    def restore(self, state: Any) -> None:
+        """Go on from a state."""
+        self._model, self._random.bit_generator.state = state
 
 
 class Refit:
@@ -163,6 +177,14 @@ class Refit:
         dump = booster.dump_model()
         return (export_lightgbm(dump, self._inputs, member, card=card, **self._scope),)
 
+    def state(self) -> Any:
+        """Return the rows and the state of the random numbers."""
+        return list(self._parts), self._random.bit_generator.state
+
+    def restore(self, state: Any) -> None:
+        """Go on from a state."""
+        self._parts, self._random.bit_generator.state = state
+
 
 class Blend:
     """Parts that learn the same rows, and one score of theirs."""
@@ -190,6 +212,15 @@ class Blend:
             member, "blend", (), arrays, blend=self._combine, parts=names, card=card, **self._scope
         )
         return (*members, blend)
+
+    def state(self) -> Any:
+        """Return the states of the parts."""
+        return {name: part.state() for name, part in self._parts.items()}
+
+    def restore(self, state: Any) -> None:
+        """Go on from a state."""
+        for name, part in self._parts.items():
+            part.restore(state[name])
 
 
 def make_learner(
@@ -230,6 +261,14 @@ class Narrowed:
     def version(self, member: str, card: Mapping[str, Any]) -> tuple[Member, ...]:
         """Return what was learned."""
         return self._learner.version(member, card)
+
+    def state(self) -> Any:
+        """Return its state."""
+        return self._learner.state()
+
+    def restore(self, state: Any) -> None:
+        """Go on from a state."""
+        self._learner.restore(state)
 
 
 def _scope(entry: Entry) -> dict[str, Any]:

@@ -31,6 +31,10 @@ PUBLISHED = {
 """Chapter 3, test week 2018-08-08 to 08-14: AUC ROC, average precision, card precision at 100."""
 
 
+LABEL_OUTCOMES = ("learned", "repeated", "unmatched", "withheld")
+"""Of a label: learned; says what is known; is about nothing that is kept; its source is in quarantine."""
+
+
 class Transactions(NamedTuple):
     """Transactions in time order."""
 

@@ -11,24 +11,23 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import faust
 from mode import CrashingSupervisor
 
 from fraudstream.stream import messages
-from fraudstream.stream.errors import FraudstreamError, RestartMe
+from fraudstream.stream.ending import Ending
 from fraudstream.stream.failpoints import Failpoints
 from fraudstream.stream.health import Health
 from fraudstream.stream.intake import Fetched, Intake
-from fraudstream.stream.logs import kind, tell
-from fraudstream.stream.lost_rights import as_not_permitted
+from fraudstream.stream.logs import tell
 from fraudstream.stream.partition import Partition
 from fraudstream.stream.services import Services
 from fraudstream.stream.transport import Arrived, SliceSchema
 
 
-class Ownership:
+class Ownership(Ending):
     """Partitions of this worker; answers what the transport asks of an owner."""
 
     def __init__(
@@ -36,9 +35,7 @@ class Ownership:
     ) -> None:
         self.partitions: dict[int, Partition] = {}
         self.services: Services | None = None
-        self.ended = asyncio.Event()
-        """Set when the worker has to stop; :attr:`problem` says why, None: it was asked to."""
-        self.problem: BaseException | None = None
+        super().__init__()
         self._health = health
         self._failpoints = failpoints
         self._make = make
@@ -80,27 +77,29 @@ class Ownership:
         owned = self.partitions.get(partition)
         return None if owned is None else owned.committable
 
-    def failed(self, reason: BaseException) -> None:
-        """Give everything up; the first reason counts."""
-        if self.problem is None:
-            self.problem = reason = as_not_permitted(reason) or reason
-            if not isinstance(reason, FraudstreamError):
-                tell(messages.UNEXPECTED, error=reason, kind=kind(reason))
-                self.problem = RestartMe(f"unexpected error: {kind(reason)}; the log says where")
-                self.problem.__cause__ = reason
-        self.ended.set()
-
     def passed(self, failpoint: str) -> None:
         """Pass a failpoint."""
         self._failpoints.hit(failpoint)
 
     def offer(self, event: Any) -> None:
         """Hand a slice to the partition that asked for it; one that nobody asked for is not acknowledged."""
-        arrived: Arrived = event.value
-        arrived.intake.offer(Fetched(arrived.begin, arrived.end, arrived.slice, partial(_acknowledge, event)))
+        offer_slice(event)
 
 
-def attach_agent(app: Any, owner: Ownership) -> Any:
+class Offered(Protocol):
+    """Who is told of every slice that the agent takes off its stream."""
+
+    def offer(self, event: Any) -> None:
+        """Take it."""
+
+
+def offer_slice(event: Any) -> None:
+    """Hand a slice to the intake that asked for it."""
+    arrived: Arrived = event.value
+    arrived.intake.offer(Fetched(arrived.begin, arrived.end, arrived.slice, partial(_acknowledge, event)))
+
+
+def attach_agent(app: Any, owner: Offered) -> Any:
     """Create the agent that reads the input topic of ``app``."""
     topic = app.topic(app.settings.topics.input, schema=SliceSchema())
 

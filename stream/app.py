@@ -32,7 +32,7 @@ class WorkerApp(faust.App):  # type: ignore[misc]
 
     logger = logging.getLogger("faust.app")
 
-    def __init__(self, settings: Settings, owner: Ownership, **options: Any) -> None:
+    def __init__(self, settings: Settings, owner: Any, **options: Any) -> None:
         self.settings = settings
         self.owner = owner
         self.lease = Lease(settings.session_timeout_ms)
@@ -65,7 +65,17 @@ def create_app(
     if failpoints is None:
         failpoints = Failpoints.from_environment(os.environ)
     health = Health()
-    owner = Ownership(health, failpoints, make_partition)
+    return make_app(settings, Ownership(health, failpoints, make_partition), health, failpoints)
+
+
+def make_app(
+    settings: Settings,
+    owner: Any,
+    health: Health,
+    failpoints: Failpoints,
+    observer: Observer | None = None,
+) -> WorkerApp:
+    """Create an app that reads the input topic of ``settings`` for an owner of its partitions."""
     session_s = settings.session_timeout_ms / 1000
     app = WorkerApp(
         settings,
@@ -94,6 +104,6 @@ def create_app(
     )
     app.failpoints = failpoints
     app.health = health
-    app.observer = Observer(Metrics())
+    app.observer = Observer(Metrics()) if observer is None else observer
     app.decide = attach_agent(app, owner)
     return app

@@ -28,6 +28,7 @@ COMMANDS = {
     "reference": "fraudstream.stream.commands.reference",
     "features": "fraudstream.stream.commands.features",
     "models": "fraudstream.stream.commands.models",
+    "trainer": "fraudstream.stream.commands.trainer",
     "replay": "fraudstream.stream.commands.replay",
     "why": "fraudstream.stream.commands.why",
     "export": "fraudstream.stream.commands.export",

@@ -4,14 +4,16 @@ For every piece, in this order:
 
 1. alerts and dead letters are sent when the piece was processed, and acknowledged before
 2. its decisions are appended to the partition with the input's number, behind those of all earlier pieces;
-3. the piece is acknowledged when all its acks and those of all earlier pieces are in.
+3. then what models may read goes to the features topic, where that is asked for; no decision of the piece
+   waits for it;
+4. the piece is acknowledged when all its acks and those of all earlier pieces are in.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +52,9 @@ class Flight:
     began_s: float = field(default_factory=time.perf_counter)
     first: list[asyncio.Future[Any]] = field(default_factory=list)
     decisions: list[asyncio.Future[Any]] = field(default_factory=list)
+    make_features: Callable[[], Sequence[Outgoing]] | None = None
+    """Makes the records of the features topic."""
+    features: list[asyncio.Future[Any]] = field(default_factory=list)
 
 
 class Emission:
@@ -123,6 +128,8 @@ class Emission:
             if records:
                 self._failpoints.hit("before_produce")
                 flight.decisions = await self._send_decisions(records)
+            if flight.make_features is not None and (made := flight.make_features()):
+                flight.features = await self._appender.append(self._topics.features, self._partition, made)
             self._to_ack.put_nowait(flight)
 
     async def _acknowledge_in_order(self) -> None:
@@ -132,6 +139,7 @@ class Emission:
             if flight.decisions:
                 self._failpoints.hit("after_ack")
             self._on_acked(flight, time.time_ns() // 1_000_000)
+            await self._appender.settle(flight.features, "features")
             if flight.done is not None:
                 flight.done()
             self._room.release()

@@ -20,19 +20,21 @@ def read_facts(settings: Settings) -> Facts:
     names = settings.topics
     try:
         cluster = Cluster.of(settings)
-        state = cluster.describe(names)
+        wanted = names.needed if settings.publish_features == "off" else (*names.needed, names.features)
+        state = cluster.describe(wanted)
         cluster.require(worker_rights(settings))
     except CannotCheck as problem:
         raise RestartMe(str(problem)) from problem
-    missing = [name for name in names if name not in state.topics]
+    missing = [name for name in wanted if name not in state.topics]
     if missing:
         raise Refusal(
             f"{settings.broker} has no topic {', '.join(f'`{name}`' for name in missing)}; make them with "
-            "`fraudstream topics create`"
+            f"`fraudstream topics create{' --learning' if names.features in missing else ''}`"
         )
     found = state.topics
     partitions = found[names.input].partitions
-    for name in (names.decisions, names.journal):
+    alike = (names.decisions, names.journal, *wanted[len(names.needed) :])
+    for name in alike:
         if found[name].partitions != partitions:
             raise Refusal(
                 f"`{names.input}` has {partitions} partitions and `{name}` has {found[name].partitions}; "

@@ -166,6 +166,56 @@ PARTITIONS_REVOKED = Message(
 DRAINS = Message(
     "worker_drains", logging.INFO, "stopping: draining {partitions} partitions", "Wait for its end."
 )
+TRAINER_STARTS = Message(
+    "trainer_starts",
+    logging.INFO,
+    "fraudstream {version} starts as the trainer of `{app}` on {broker}",
+    "Nothing.",
+    ("models",),
+)
+TRAINER_NOT_ALONE = Message(
+    "trainer_not_alone",
+    logging.ERROR,
+    "another trainer of this app has some partitions; with {partitions} alone nothing can be learned",
+    "Run one trainer; the other waits, and takes over when this one ends.",
+    per=("partitions",),
+)
+TRAINER_VERSION = Message(
+    "trainer_version",
+    logging.INFO,
+    "model {model}: learned up to {to}, version {version}",
+    "`fraudstream models promote` puts it in force if it is good enough.",
+    ("average_precision",),
+    per=("model", "version"),
+)
+TRAINER_SNAPSHOT = Message(
+    "trainer_snapshot",
+    logging.INFO,
+    "what was learned up to {to} is durable",
+    "Nothing.",
+    ("digest",),
+    per=("to",),
+)
+SOURCE_QUARANTINED = Message(
+    "label_source_quarantined",
+    logging.ERROR,
+    "labels of {source} would have moved the mean score of {model} by {moved} within the hour of {to}; the "
+    "bound is {bound}: nothing that this source says is learned any more",
+    "Ask its owner what happened. `trainer --release SOURCE` trusts it again.",
+    per=("source",),
+)
+FEATURES_LOST = Message(
+    "features_lost",
+    logging.ERROR,
+    "features partition {partition}: offsets {first} to {end} were removed before they were read",
+    "Let the features topic keep records for longer than the longest outage of the trainer.",
+)
+LABELS_LOST = Message(
+    "labels_lost",
+    logging.ERROR,
+    "labels partition {partition}: offsets {first} to {end} were removed before they were read",
+    "Publish these labels again; let the labels topic keep records for longer than the longest outage.",
+)
 UNEXPECTED = Message(
     "unexpected_error",
     logging.ERROR,
@@ -179,6 +229,22 @@ SNAPSHOT_SKIPPED = Message(
     "partition {partition}: snapshot skipped: {problem}",
     "Nothing; an older one or the input itself does. If it comes again look at the disk.",
     per=("partition", "problem"),
+)
+COMPILED_SKIPPED = Message(
+    "compiled_skipped",
+    logging.WARNING,
+    "compiled rules skipped: {path}: {problem}",
+    "Nothing; the rules are compiled from their sources. If other users can write there, change that.",
+    ("problem",),
+    per=("path",),
+)
+COMPILED_NOT_KEPT = Message(
+    "compiled_not_kept",
+    logging.WARNING,
+    "compiled rules can not be kept: {path}: {problem}",
+    "Give the worker room and rights in its state directory; until then starts compile anew.",
+    ("problem",),
+    per=("path",),
 )
 SNAPSHOT_FAILED = Message(
     "snapshot_failed",

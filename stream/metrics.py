@@ -19,7 +19,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
+from fraudstream.models.protocol import LABEL_OUTCOMES as LEARNING_OUTCOMES
 from fraudstream.stream.enrichment.store import OUTCOMES as JOIN_OUTCOMES
+from fraudstream.stream.labels import CODES as LABEL_CODES
 from fraudstream.stream.outcome import FLAG_NAMES, Decision
 from fraudstream.stream.wire.codes import REJECTION_CODES
 from fraudstream.stream.wire.types import EXACT_REASONS
@@ -92,6 +94,10 @@ TABLE = Label("table", source="reference tables that rules, filters or the model
 VERSION = Label("version", source="hashes of the content of reference tables in force")
 JOIN = Label("outcome", JOIN_OUTCOMES)
 EXACT = Label("reason", EXACT_REASONS)
+LABEL_OUTCOME = Label("outcome", ("published", *LABEL_CODES))
+RECORD_OUTCOME = Label("outcome", ("taken", "repeated", "unreadable"))
+TRAINER_OUTCOME = Label("outcome", LEARNING_OUTCOMES)
+TRAINED = Label("model", source="models that the trainer learns")
 FALLBACK_PART = Label("part", ("fetch", "produce"))
 FALLBACK = Label("reason", ("compressed", "damaged", "differs", "failed", "format"))
 
@@ -100,6 +106,11 @@ LATENCY_BUCKETS_S = (
     *(0.075, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0, 300.0),
 )
 """Close around the usual deadline of 50 ms; the far end tells a catch-up from an outage."""
+LABEL_DELAY_BUCKETS_S = (
+    *(60.0, 600.0, 3_600.0, 21_600.0),
+    *(86_400.0 * days for days in (1, 2, 3, 7, 14, 30, 60, 90)),
+)
+"""A call back within minutes, a charge back within weeks."""
 STEP_BUCKETS_S = (0.00001, 0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 """A step of a batch of one takes 10 us and more, of a thousand up to 10 ms."""
 
@@ -164,6 +175,80 @@ WIRE_FALLBACKS = Metric(
     (FALLBACK_PART, FALLBACK),
     sparse=True,
 )
+LABELS = Metric(
+    "labels_total",
+    Kind.COUNTER,
+    "records",
+    "Records of the labels topic that became events on the input (`published`), or dead letters by rejection "
+    "code. Counted by `trainer`.",
+    "Anything but `published`: the case system writes what is no label; the dead-letter topic has the bytes, "
+    "their header `src` begins with `label:`.",
+    (LABEL_OUTCOME,),
+)
+LABEL_DELAY = Metric(
+    "label_delay_seconds",
+    Kind.HISTOGRAM,
+    "seconds",
+    "From a transaction to a label about it, as the trainer sees them.",
+    "Nothing improves models as much as earlier labels: see which source is slow.",
+    buckets=LABEL_DELAY_BUCKETS_S,
+)
+TRAINER_RECORDS = Metric(
+    "trainer_records_total",
+    Kind.COUNTER,
+    "records",
+    "Records of the features topic that the trainer read: taken, come again after a restart of a worker, or "
+    "unreadable.",
+    "`unreadable`: somebody else writes to the features topic.",
+    (RECORD_OUTCOME,),
+)
+TRAINER_LABELS = Metric(
+    "trainer_labels_total",
+    Kind.COUNTER,
+    "labels",
+    "Labels at the trainer: learned, saying what is known already, about no transaction that is kept, or "
+    "withheld because their source is in quarantine.",
+    "`unmatched`: labels come later than vectors are kept (`trainer --keep`), or name the wrong transaction. "
+    "`withheld`: see the log.",
+    (TRAINER_OUTCOME,),
+)
+TRAINER_QUARANTINE = Metric(
+    "trainer_quarantined_sources",
+    Kind.GAUGE,
+    "sources",
+    "Sources of labels that would have moved a mean score beyond the bound; nothing of them is learned.",
+    "Not zero: the log names them; ask the owner, then `trainer --release`.",
+)
+TRAINER_VECTORS = Metric(
+    "trainer_vectors",
+    Kind.GAUGE,
+    "transactions",
+    "Transactions that wait at the trainer for labels and corrections.",
+    "Grows with traffic times `trainer --keep`; it is the trainer's memory.",
+)
+TRAINER_UNTIL = Metric(
+    "trainer_learned_until_seconds",
+    Kind.GAUGE,
+    "seconds",
+    "Time up to which the stream was learned, seconds since 1970.",
+    "Falls behind the clock by more than an hour or two: the trainer stands; see its log.",
+)
+TRAINER_AP = Metric(
+    "trainer_average_precision",
+    Kind.GAUGE,
+    "ratio",
+    "Average precision of a model's scores, made before the label was learned, over what is mature.",
+    "A challenger above the champion for weeks: `models promote`. Falling: the pattern changed.",
+    (TRAINED,),
+)
+TRAINER_VERSIONS = Metric(
+    "trainer_versions_total",
+    Kind.COUNTER,
+    "versions",
+    "Versions of a model that the trainer put into the registry.",
+    "None for days: nothing is learned; see trainer_labels_total and trainer_learned_until_seconds.",
+    (TRAINED,),
+)
 RULE_OUTCOMES = Metric(
     "rule_outcomes_total",
     Kind.COUNTER,
@@ -189,6 +274,13 @@ RULE_LIMITED = Metric(
     "Not zero: look at what the rule matched; correct it, or raise `limits.reset` to let it block again.",
     (RULE,),
     sparse=True,
+)
+ALERT_BUDGET = Metric(
+    "alert_budget",
+    Kind.GAUGE,
+    "alerts",
+    "Alerts a day that analysts can work off, by the policy in force; infinite where it names none.",
+    "Compare with the alerts of the last day; change `policy.alert_budget` when the team changes.",
 )
 BUNDLE_INFO = Metric(
     "bundle_info",
@@ -352,6 +444,7 @@ METRICS = (
     RULE_OUTCOMES,
     RULE_LIMITED,
     RULE_EVALUATIONS,
+    ALERT_BUDGET,
     BUNDLE_INFO,
     RELOADS,
     SNAPSHOT_AGE,
@@ -373,6 +466,15 @@ METRICS = (
     REFERENCE_REFUSED,
     EXACT_LANE,
     WIRE_FALLBACKS,
+    LABELS,
+    LABEL_DELAY,
+    TRAINER_RECORDS,
+    TRAINER_LABELS,
+    TRAINER_QUARANTINE,
+    TRAINER_VECTORS,
+    TRAINER_UNTIL,
+    TRAINER_AP,
+    TRAINER_VERSIONS,
 )
 """All of them, in the order of the reference page."""
 

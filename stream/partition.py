@@ -13,8 +13,9 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
+from functools import partial
 from typing import NamedTuple
 
 from fraudstream.models.model import Model
@@ -25,6 +26,7 @@ from fraudstream.stream.emission import Emission, Flight
 from fraudstream.stream.enrichment.bound import BoundTable, TableVersion
 from fraudstream.stream.enrichment.store import Enrichment, prepared, reads_reference
 from fraudstream.stream.errors import Refusal, RestartMe
+from fraudstream.stream.feature_events import FeatureEvents
 from fraudstream.stream.intake import Fetched, Intake
 from fraudstream.stream.journal import BUILT, CARRIED, STATE, InForce, Journal, end_record, version_record
 from fraudstream.stream.journaling import JournalLog
@@ -32,7 +34,7 @@ from fraudstream.stream.logreader import Bounds, LogReader
 from fraudstream.stream.logs import tell
 from fraudstream.stream.opening import FAR, Opening
 from fraudstream.stream.pieces import PieceSize
-from fraudstream.stream.pipeline import Known, Pipeline, needs_rebuild
+from fraudstream.stream.pipeline import Known, Pipeline, Result, needs_rebuild
 from fraudstream.stream.reconnect import AWAY
 from fraudstream.stream.recovery import (
     DecisionLog,
@@ -43,6 +45,7 @@ from fraudstream.stream.recovery import (
 from fraudstream.stream.services import Services
 from fraudstream.stream.snapshots import Snapshot, SnapshotStore, value_hash
 from fraudstream.stream.snapshotting import LastRecord, Snapshotter
+from fraudstream.stream.wire.batches_out import Outgoing
 
 LEASE_LOOK_S = 0.1
 """Time between two looks at a lease that is over."""
@@ -115,6 +118,8 @@ class Partition:
         """Set when the journal says what the operator wants."""
         self._starting = True
         self._prepared: dict[str, BoundTable] = {}
+        self._publishes = services.settings.publish_features == "on"
+        self._feature_events: tuple[Bundle, FeatureEvents] | None = None
         self._known: Known | None = None
         self._published_last = -1
         self._pipeline: Pipeline
@@ -314,7 +319,8 @@ class Partition:
             pipeline = Pipeline.restore(
                 snapshot.state, bundle, model, live=live, checked=True, enrichment=tables
             )
-        pipeline.compute_what_is_read()
+        if not self._publishes:
+            pipeline.compute_what_is_read()
         pipeline.hide = self._services.hide
         pipeline.on_step = self._services.observer.step
         return pipeline
@@ -420,11 +426,26 @@ class Partition:
             self._known = None
         self._services.observer.processed(self._pipeline.bundle, result)
         await self._emission.emit(
-            Flight(result, self.next_offset, fetched.done if last else None, shadow=not self._pipeline.live)
+            Flight(
+                result,
+                self.next_offset,
+                fetched.done if last else None,
+                shadow=not self._pipeline.live,
+                make_features=self._feature_records(result),
+            )
         )
         # Let the consumer, the sender and the other partitions have the loop.
         await asyncio.sleep(0)
         return True
+
+    def _feature_records(self, result: Result) -> Callable[[], Sequence[Outgoing]] | None:
+        """Return what makes the records of the features topic; what is replayed comes again."""
+        if not self._publishes or self.next_offset <= self._replay_below:
+            return None
+        bundle = self._pipeline.bundle
+        if self._feature_events is None or self._feature_events[0] is not bundle:
+            self._feature_events = bundle, FeatureEvents(bundle)
+        return partial(self._feature_events[1].records, result, self._pipeline.start_from)
 
     async def _leased(self, before: str) -> bool:
         """Go on only with the lease; False: the partition is to be stopped.

@@ -35,7 +35,7 @@ Rights = Mapping[Resource, Collection[str]]
 def worker_rights(settings: Settings) -> dict[Resource, tuple[str, ...]]:
     """Return what the worker needs, and nothing more."""
     names = settings.topics
-    topics = {
+    topics: dict[str, tuple[str, ...]] = {
         names.input: ("Read",),
         names.decisions: ("Read", "Write"),
         names.alerts: ("Write",),
@@ -43,8 +43,29 @@ def worker_rights(settings: Settings) -> dict[Resource, tuple[str, ...]]:
         names.journal: ("Read", "Write"),
         names.control: ("Read", "Write"),
     }
-    rights = {Resource("topic", name): (*LOOK, *operations) for name, operations in topics.items()}
+    if settings.publish_features == "on":
+        topics[names.features] = ("Write",)
+    rights: dict[Resource, tuple[str, ...]] = {
+        Resource("topic", name): (*LOOK, *operations) for name, operations in topics.items()
+    }
     rights[Resource("group", settings.app_id)] = ("Describe", "Read")
+    return rights
+
+
+def trainer_rights(settings: Settings, *, learns: bool) -> dict[Resource, tuple[str, ...]]:
+    """Return what the trainer needs, and nothing more."""
+    names = settings.topics
+    topics: dict[str, tuple[str, ...]] = {
+        names.input: ("Write",),
+        names.dead_letters: ("Write",),
+        names.labels: ("Read",),
+        **({names.features: ("Read",)} if learns else {}),
+    }
+    rights: dict[Resource, tuple[str, ...]] = {
+        Resource("topic", name): (*LOOK, *operations) for name, operations in topics.items()
+    }
+    for kind in ("feedback", "trainer") if learns else ("feedback",):
+        rights[Resource("group", f"{settings.app_id}-{kind}")] = ("Describe", "Read")
     return rights
 
 

@@ -72,6 +72,13 @@ class TopicNames(NamedTuple):
     dead_letters: str
     journal: str
     control: str
+    labels: str
+    features: str
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Return those without which a worker does not start."""
+        return self[:6]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +109,20 @@ class Settings:
         "journal", "Topics", "Who owns a partition and what is in force from which offset.", **_TOPIC
     )
     topic_control: str = setting("control", "Topics", "Content of bundles and models by hash.", **_TOPIC)
+    topic_labels: str = setting(
+        "labels", "Topics", "What became of transactions: `trainer` makes events of them.", **_TOPIC
+    )
+    topic_features: str = setting(
+        "features", "Topics", "What models may read of each transaction, where it is published.", **_TOPIC
+    )
+    publish_features: str = setting(
+        "off",
+        "Topics",
+        "`on`: the worker publishes the values of every transaction on the features topic, from which "
+        "`trainer` learns, and computes the features that nothing in force reads, too. No decision waits "
+        "for it, but a snapshot does.",
+        choices=("off", "on"),
+    )
     app_id: str = setting(
         "fraudstream",
         "Kafka",
@@ -192,7 +213,7 @@ class Settings:
     state_dir: Path = setting(  # noqa: RUF009
         Path(".fraudstream/state"),
         "Paths",
-        "Directory of the snapshots; one subdirectory per app and partition.",
+        "Directory of the snapshots, one subdirectory per app and partition, and of compiled rules.",
     )
     snapshot_interval_s: int = setting(
         300,

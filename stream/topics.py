@@ -39,9 +39,14 @@ class Finding(NamedTuple):
 
 
 def specification(
-    names: TopicNames, partitions: int, retention_days: int, replication_factor: int
+    names: TopicNames,
+    partitions: int,
+    retention_days: int,
+    replication_factor: int,
+    *,
+    learning: bool = False,
 ) -> dict[str, tuple[int, dict[str, str]]]:
-    """Return the topics to create: name -> (partitions, configuration)."""
+    """Return the topics to create: name -> (partitions, configuration); ``learning``: the trainer's, too."""
     kept = {
         "cleanup.policy": "delete",
         "retention.ms": str(retention_days * DAY_MS),
@@ -68,6 +73,7 @@ def specification(
         ),
         names.journal: (partitions, {**safe, **forever}),
         names.control: (1, {**safe, "cleanup.policy": "compact"}),
+        **(dict.fromkeys((names.labels, names.features), (partitions, {**safe, **kept})) if learning else {}),
     }
 
 
@@ -92,7 +98,7 @@ def create_topics(
         CannotCheck: The cluster does not answer, or a topic exists already.
     """
     names = Settings(topic_prefix=prefix).topics
-    wanted = specification(names, partitions, retention_days, 1)
+    wanted = specification(names, partitions, retention_days, 1, learning=True)
     wanted[names.input][1]["message.timestamp.type"] = timestamp_type
     cluster = Cluster(servers)
     cluster.create(wanted, 1)
@@ -107,7 +113,7 @@ def judge(
 
     Args:
         cluster: State of all topics in ``names``.
-        names: Full names.
+        names: Full names; those that a worker does not need may be missing.
         servers: Bootstrap servers, for the commands in remedies.
         trust_create_time: The rules accept producers' timestamps.
     """
@@ -133,10 +139,14 @@ class _Inspection:
             names.dead_letters: self._dead_letter_rules,
             names.journal: self._journal_rules,
             names.control: self._control_rules,
+            names.labels: self._label_rules,
+            names.features: self._feature_rules,
         }
 
     def findings(self, name: str) -> Iterator[Finding]:
         topic = self._cluster.topics.get(name)
+        if topic is None and name not in self._names.needed:
+            return
         if topic is None:
             count = self._input.partitions if self._input else "P"
             yield Finding(name, "does not exist", f"fraudstream topics create --partitions {count}")
@@ -218,6 +228,18 @@ class _Inspection:
                 self._set(name, "cleanup.policy=compact"),
             )
         yield from self._room(name, topic, CONTROL_BYTES_MIN, "a chunk of a bundle")
+
+    def _label_rules(self, topic: TopicState) -> Iterator[Finding]:
+        name = self._names.labels
+        yield from self._deleted_only(
+            name, topic, "a label would vanish when its transaction has a newer one"
+        )
+
+    def _feature_rules(self, topic: TopicState) -> Iterator[Finding]:
+        name = self._names.features
+        yield from self._as_many_as_input(name, topic)
+        yield from self._deleted_only(name, topic, "values would vanish when the account has newer ones")
+        yield from self._room(name, topic, DECISION_BYTES_MIN, "a batch of feature vectors")
 
     def _safety(self, name: str, topic: TopicState) -> Iterator[Finding]:
         """What an acknowledged record needs in order to stay."""

@@ -212,6 +212,12 @@ class SliceConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             return None
         return found
 
+    async def committed(self, tp: TP) -> int | None:
+        """Return the offset that the group committed, None if there is none."""
+        consumer = self._ensure_consumer()
+        found: int | None = await self.call_thread(consumer.committed, TopicPartition(tp.topic, tp.partition))
+        return found
+
     async def log_start(self, tp: TP) -> int:
         """Return the first retained offset of a partition."""
         consumer = self._ensure_consumer()
@@ -291,6 +297,11 @@ class SliceConsumer(driver.Consumer):  # type: ignore[misc]
             if arrived is not None:
                 intake.log_end = max(intake.log_end, self._end_of(tp), arrived.end)
                 yield tp, self._slice_message(tp, arrived)
+
+    async def resume_at(self, partition: int) -> tuple[int | None, int]:
+        """Return the committed offset of a partition (None: there is none) and its first retained one."""
+        tp = TP(self.app.settings.topics.input, partition)
+        return await self._thread.committed(tp), await self._thread.log_start(tp)
 
     async def _move(self, tp: TP, intake: Intake) -> None:
         """Make the consumer stand where the intake does."""

@@ -38,7 +38,7 @@ Each line is {"p":partition,"o":offset,"ts":milliseconds,"k":key,"v":value}, key
 partition after partition, in the order of offsets, from the oldest retained record to the end as it was at
 the start. Headers are not exported. The file appears under its name when it is complete.
 """
-TOPICS = ("input", "decisions", "journal", "control", "alerts", "dead-letters")
+TOPICS = ("input", "decisions", "journal", "control", "alerts", "dead-letters", "labels", "features")
 BATCH = 10_000
 POLL_S = 0.1
 """The client waits this long for a full batch."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,9 @@ from fraudstream.rules.compiler.shape import duration_text
 from fraudstream.rules.compiler.source import render_all
 from fraudstream.rules.compiler.suggest import suggest
 from fraudstream.stream.commands import worker
+from fraudstream.stream.envelope import EnvelopeError, read_envelopes
 from fraudstream.stream.errors import BadUse, Exit
+from fraudstream.stream.feature_log import write_feature_log
 from fraudstream.stream.progress import Progress
 from fraudstream.stream.shipped import default_rules, named_model, read_rules
 
@@ -42,6 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     fill.add_argument("--shadow", action="store_true", help="see `fraudstream worker`")
     fill.add_argument("--accept-short-history", action="store_true", help="see `fraudstream worker`")
     fill.set_defaults(does=_backfill)
+    log = actions.add_parser("log", help="write an exported features topic as Parquet, one folder a day")
+    log.add_argument("--input", default="-", metavar="F", help="of `export`; `-` is standard input (default)")
+    log.add_argument("--output", type=Path, required=True, metavar="DIR", help="an empty or new directory")
+    log.set_defaults(does=_log)
     for action in (listing, show):
         action.add_argument("--model", metavar="F", help="model file, or none (default: the shipped model)")
         action.add_argument("--json", action="store_true", help="as JSON")
@@ -53,7 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "  fraudstream features list rules/ --dead\n"
         "  fraudstream features list rules/ --measure --json\n"
         "  fraudstream features show account.sent_count_1h\n"
-        "  fraudstream features backfill      (instead of `fraudstream worker`, once)"
+        "  fraudstream features backfill      (instead of `fraudstream worker`, once)\n"
+        "  fraudstream export --topic features | fraudstream features log --output feature-log/"
     )
 
 
@@ -68,6 +76,18 @@ def _backfill(args: argparse.Namespace) -> int:
     return worker.run(
         argparse.Namespace(shadow=args.shadow, accept_short_history=args.accept_short_history, backfill=True)
     )
+
+
+def _log(args: argparse.Namespace) -> int:
+    """Write the feature log and say how much it was."""
+    with contextlib.ExitStack() as stack:
+        lines = sys.stdin.buffer if args.input == "-" else stack.enter_context(Path(args.input).open("rb"))
+        try:
+            written, again = write_feature_log(read_envelopes(lines, args.input), args.output)
+        except EnvelopeError as problem:
+            raise BadUse(str(problem)) from None
+    print(json.dumps({"rows": written, "came_again": again}))
+    return Exit.OK
 
 
 class _Catalogue:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+from dataclasses import replace
 
 from fraudstream.stream.cluster import Cluster
-from fraudstream.stream.errors import BadUse, Exit
+from fraudstream.stream.errors import BadUse, Exit, NotPermitted
 from fraudstream.stream.settings import Settings, load_settings
 from fraudstream.stream.topics import Finding, judge, specification
 
@@ -38,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--partitions", type=int, required=True, help="of input, decisions, alerts and journal"
     )
     create.add_argument(
+        "--learning", action="store_true", help="the trainer's topics as well: labels and features"
+    )
+    create.add_argument(
         "--replication-factor",
         type=int,
         default=None,
@@ -59,10 +64,16 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "create":
         _create(args, settings, cluster)
     names = settings.topics
-    state = cluster.describe(names)
+    state = cluster.describe(names.needed)
+    with contextlib.suppress(NotPermitted):
+        # Who does not learn from labels neither has these nor a right to look.
+        more = cluster.describe((names.labels, names.features)).topics
+        state = replace(state, topics={**state.topics, **more})
     found = judge(state, names, settings.broker, trust_create_time=args.trust_create_time)
     for name in names:
         topic = state.topics.get(name)
+        if topic is None and name not in names.needed:
+            continue
         wrong = [finding for finding in found if finding.topic == name]
         size = f"{topic.partitions} partitions, {topic.replicas} replicas" if topic else "missing"
         print(f"{'wrong' if wrong else 'ok':<6}{name} ({size})")
@@ -80,9 +91,11 @@ def _create(args: argparse.Namespace, settings: Settings, cluster: Cluster) -> N
     for name in ("partitions", "retention_days"):
         if getattr(args, name) < 1:
             raise BadUse(f"`--{name.replace('_', '-')}` has to be at least 1, was {getattr(args, name)}")
-    state = cluster.describe(settings.topics)
+    state = cluster.describe(settings.topics if args.learning else settings.topics.needed)
     replicas = args.replication_factor or min(3, state.brokers)
-    wanted = specification(settings.topics, args.partitions, args.retention_days, replicas)
+    wanted = specification(
+        settings.topics, args.partitions, args.retention_days, replicas, learning=args.learning
+    )
     missing = {name: spec for name, spec in wanted.items() if name not in state.topics}
     cluster.create(missing, replicas)
     for name, (partitions, _) in missing.items():

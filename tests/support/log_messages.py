@@ -24,6 +24,8 @@ SAMPLES: dict[str, object] = {
     "bytes": 9000, "topic": "bank.customers", "policy": "delete", "logger": "aiokafka.client",
     "path": "/var/models/active.model", "models": "sha256:90ab",
     "text": "no node", "change": "c-0194", "by": "anna", "seconds": 60, "part": "fetch", "reason": "format",
+    "first": 100, "end": 200, "model": "forest", "moved": 0.031, "bound": 0.02,
+    "average_precision": 0.71, "digest": "5f2c", "to": "2026-11-24T02:00:00Z",
 }  # fmt: skip
 """A value for every field."""
 

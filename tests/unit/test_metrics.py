@@ -12,12 +12,22 @@ from fraudstream.stream import metrics as declared
 from fraudstream.stream.metrics import METRICS, Kind, Metrics
 
 NAMES_OF_THE_CONTRACT = {
+    "labels_total": ("outcome",),
+    "label_delay_seconds": (),
+    "trainer_records_total": ("outcome",),
+    "trainer_labels_total": ("outcome",),
+    "trainer_quarantined_sources": (),
+    "trainer_vectors": (),
+    "trainer_learned_until_seconds": (),
+    "trainer_average_precision": ("model",),
+    "trainer_versions_total": ("model",),
     "decisions_total": ("decision",),
     "decision_latency_seconds": (),
     "step_seconds": ("step",),
     "input_lag_records": ("partition",),
     "dead_letters_total": ("code",),
     "rule_outcomes_total": ("rule", "outcome"),
+    "alert_budget": (),
     "bundle_info": ("bundle",),
     "reload_total": ("result",),
     "snapshot_age_seconds": ("partition",),

@@ -24,7 +24,7 @@ BROKER_DEFAULTS = {
 
 def created(partitions: int = 6, replicas: int = 3, brokers: int = 3) -> ClusterState:
     """Return the cluster after `topics create`."""
-    wanted = specification(NAMES, partitions, 30, replicas)
+    wanted = specification(NAMES, partitions, 30, replicas, learning=True)
     topics = {
         name: TopicState(count, replicas, {**BROKER_DEFAULTS, **config})
         for name, (count, config) in wanted.items()
@@ -69,6 +69,8 @@ def test_what_create_makes_is_right(replicas: int, brokers: int) -> None:
         ("input", {"retention_ms": 3_600_000}, "retention.ms=3600000", "retention.ms=2592000000"),
         ("input", {"retention_bytes": 10**9}, "retention.bytes=1000000000", "retention.bytes=-1"),
         ("decisions", {"partitions": 5}, "5 partitions, the input has 6", "--alter --topic fraud.decisions"),
+        ("features", {"partitions": 5}, "5 partitions, the input has 6", "--alter --topic fraud.features"),
+        ("labels", {"cleanup_policy": "compact"}, "a label would vanish", "cleanup.policy=delete"),
         ("decisions", {"partitions": 7}, "7 partitions, the input has 6", "cannot be taken away"),
         ("decisions", {"cleanup_policy": "compact"}, "cleanup.policy=compact", "cleanup.policy=delete"),
         ("decisions", {"retention_ms": 86_400_000}, "shorter than the input's 2592000000", "=2592000000"),
