@@ -8,6 +8,7 @@ snapshot  a partition's state copied out and read back
 backtest  features made once and kept, one changed rule run over a month of them
 wire      bytes to columns and back, beside JSON libraries and Kafka clients
 models    models of every family alone, and 450 registered ones at once
+start     from a worker's start until it is ready, kernels compiled or not
 kafka     through a real broker, closed loop
 latency   through a real broker, open loop
 all       core, kafka and latency
@@ -21,7 +22,19 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from fraudstream.bench import backtest, core, curves, kafka, memory, models, report, snapshot, windows, wire
+from fraudstream.bench import (
+    backtest,
+    core,
+    curves,
+    kafka,
+    memory,
+    models,
+    report,
+    snapshot,
+    start,
+    windows,
+    wire,
+)
 from fraudstream.bench.chart import Chart
 from fraudstream.bench.report import Table
 from fraudstream.bench.workloads import WORKLOADS, Workload
@@ -30,7 +43,7 @@ BATCHES = (1, 8, 64, 1000)
 SNAPSHOT_ACCOUNTS = 1_000_000
 ALL = ("core", "kafka", "latency")
 OF_NO_WORKLOAD = ("curves", "wire")
-MEASURES = ("windows", "curves", "memory", "snapshot", "backtest", "models", "wire")
+MEASURES = ("windows", "curves", "memory", "snapshot", "backtest", "models", "wire", "start")
 
 Found = tuple[dict[str, object], list[Table], dict[str, object], list[Chart]]
 """Parameters, tables, data, charts."""
@@ -96,6 +109,12 @@ def _latency(args: argparse.Namespace, workload: Workload) -> Found:
     return {"seconds": args.seconds}, tables, data, []
 
 
+def _start(args: argparse.Namespace, workload: Workload) -> Found:
+    with kafka.with_broker(workload, args.resolution) as bench:
+        tables, data = start.run(bench, args.rounds)
+    return {"rounds": args.rounds}, tables, data, []
+
+
 def _settings(args: argparse.Namespace) -> curves.Settings:
     cap = int(args.cap_gb * 2**30)
     return curves.Settings(args.scale, args.rounds, args.count, args.resolution, cap)
@@ -151,6 +170,7 @@ SUITES: dict[str, Callable[[argparse.Namespace, Workload], Found]] = {
     "backtest": _backtest,
     "models": _models,
     "wire": _wire,
+    "start": _start,
 }
 
 

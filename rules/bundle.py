@@ -440,6 +440,8 @@ class Policy:
     """Strongest first."""
     signers: Mapping[str, bytes] = field(default_factory=dict)
     """Name -> Ed25519 public key (32 bytes); with any, a wider change needs two of them."""
+    alert_budget: int | None = None
+    """Alerts a day that analysts can work off; changes no decision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -447,6 +449,20 @@ class Rates:
     """Exact conversion to the base currency: ``items[c]`` = (numerator, decimal places)."""
 
     items: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ListVersion:
+    """A list as it is in a bundle."""
+
+    name: str
+    """Without ``lists.``."""
+    type: Type
+    items: int
+    version: str
+    """``sha256:<hex>`` of what it says, whatever the order, wherever it is written."""
+    file: str = ""
+    """Path of the file that has the items; empty: lists.yaml."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -470,6 +486,8 @@ class Bundle:
     slots: Mapping[str, Slot]
     """Every readable name of fields, reference tables, features and models."""
     reference: Reference = Reference()
+    lists: tuple[ListVersion, ...] = ()
+    """In the order of lists.yaml, exchange rates not among them."""
 
     @property
     def definitions(self) -> tuple[str, str]:

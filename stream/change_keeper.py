@@ -314,7 +314,14 @@ class ChangeKeeper:
             return Judged(change, Checked(None, str(problem), 1), "invalid", str(problem), "")
         try:
             judged = await asyncio.to_thread(
-                judge, change, archive, ground, self._model, self._tables.files, running=running
+                judge,
+                change,
+                archive,
+                ground,
+                self._model,
+                self._tables.files,
+                self._services.catalogue.forms,
+                running=running,
             )
         except Exception as problem:  # noqa: BLE001 - who may write to the topic must not end workers by it
             text = f"the change could not be judged: {problem!r}"

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from fraudstream.models.file import load_model
 from fraudstream.models.model import Model
 from fraudstream.rules.bundle import Bundle
-from fraudstream.rules.compiler.compile import compile_archive
+from fraudstream.stream.compiled_forms import CompiledForms
 from fraudstream.stream.control_store import ControlError, Kind, find_content, split_content
 from fraudstream.stream.enrichment.bound import TableVersion
 from fraudstream.stream.enrichment.chain import Assembly
@@ -39,7 +39,8 @@ class Target(NamedTuple):
 class Catalogue:
     """Bundles, models and reference tables by version, from this process or from the control topic."""
 
-    def __init__(self, topic: str, appender: Appender, reader: LogReader) -> None:
+    def __init__(self, topic: str, appender: Appender, reader: LogReader, forms: CompiledForms) -> None:
+        self.forms = forms
         self._topic = topic
         self._appender = appender
         self._reader = reader
@@ -121,7 +122,7 @@ class Catalogue:
         async with self._turn:
             if version not in self._bundles:
                 content = await self._read("bundle", version)
-                self._bundles[version] = await asyncio.to_thread(compile_archive, content)
+                self._bundles[version] = await asyncio.to_thread(self.forms.load, content)
             return self._bundles[version]
 
     async def archive(self, version: str) -> bytes:

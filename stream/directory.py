@@ -12,9 +12,10 @@ from pathlib import Path
 from fraudstream.models.model import Model
 from fraudstream.rules.bundle import Bundle
 from fraudstream.rules.compiler.casefile import run_tests
-from fraudstream.rules.compiler.compile import Compiled, read_directory
+from fraudstream.rules.compiler.compile import Compiled, compile_sources, make_archive, read_directory
 from fraudstream.rules.compiler.isolated import compile_isolated
 from fraudstream.rules.compiler.source import render_all
+from fraudstream.stream.compiled_forms import CompiledForms
 from fraudstream.stream.enrichment.directory import NOTHING_LOADED, Loaded, TableFiles
 from fraudstream.stream.rule_tests import make_history_runner
 
@@ -39,7 +40,8 @@ class Checked:
 def stamp(path: Path) -> Stamp:
     """Return a cheap fingerprint: equal twice in a row means that nobody is writing."""
     found = []
-    for file in sorted([*path.glob("*.yaml"), *(path / "rulesets").glob("*.yaml")]):
+    rule_sets, lists = (path / "rulesets").glob("*.yaml"), (path / "lists").glob("*")
+    for file in sorted([*path.glob("*.yaml"), *rule_sets, *lists]):
         try:
             state = file.stat()
         except OSError:  # removed or replaced just now: the next look will tell
@@ -48,24 +50,34 @@ def stamp(path: Path) -> Stamp:
     return tuple(found)
 
 
-def check_directory(path: Path, model: Model | None, table_files: TableFiles | None = None) -> Checked:
+def check_directory(
+    path: Path,
+    model: Model | None,
+    table_files: TableFiles | None = None,
+    forms: CompiledForms | None = None,
+) -> Checked:
     """Read, compile in a child process with limits, and run the embedded tests. Blocks for a second or so.
 
-    ``table_files`` remembers the files of reference tables between two calls.
+    ``table_files`` remembers the files of reference tables between two calls. With ``forms`` a content that
+    compiled here before is not compiled apart again, and what is good is kept there.
     """
     try:
         files = read_directory(path)
     except OSError as problem:
         return Checked(None, f"{path} cannot be read: {problem}", 1)
-    return check_files(files, model, table_files or TableFiles(path))
+    return check_files(files, model, table_files or TableFiles(path), forms)
 
 
 def check_files(
-    files: Mapping[str, bytes], model: Model | None, table_files: TableFiles | None = None
+    files: Mapping[str, bytes],
+    model: Model | None,
+    table_files: TableFiles | None = None,
+    forms: CompiledForms | None = None,
 ) -> Checked:
     """Compile rule files and run their embedded tests; without ``table_files`` tables have no rows."""
     inputs = None if model is None else list(model.reads)
-    compiled = compile_isolated(files, inputs)
+    harmless = forms is not None and _was_compiled(files, forms)
+    compiled = (compile_sources if harmless else compile_isolated)(files, inputs)
     if compiled.bundle is None:
         return Checked(None, render_all(compiled.errors, files), len(compiled.errors))
     tables = NOTHING_LOADED if table_files is None else table_files.load(compiled.bundle, model)
@@ -78,4 +90,13 @@ def check_files(
             for item in failed
         ]
         return Checked(None, "\n".join(lines), len(failed))
+    if forms is not None:
+        forms.keep(compiled.bundle)
     return Checked(compiled.bundle, tables=tables, compiled=compiled)
+
+
+def _was_compiled(files: Mapping[str, bytes], forms: CompiledForms) -> bool:
+    try:
+        return forms.find(make_archive(files)) is not None
+    except UnicodeDecodeError:
+        return False

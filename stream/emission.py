@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from fraudstream.stream.failpoints import Failpoints
 from fraudstream.stream.journaling import Appender
+from fraudstream.stream.kernel_rows import late_rows
 from fraudstream.stream.outcome import Decision
 from fraudstream.stream.pipeline import Result
 from fraudstream.stream.recovery import Facts
@@ -169,9 +170,8 @@ class Emission:
         if result is None or not len(result.rows):
             return None
         part, rows = result.slice, result.rows
-        time_ms = part.time_ms[rows]
-        late_ms = np.where(time_ms >= 0, time.time_ns() // 1_000_000 - time_ms, 0)
-        late_ms[late_ms <= self._deadline_ms] = -1
+        late_ms = np.empty(len(rows), np.int64)
+        late_rows(part.time_ms, rows, time.time_ns() // 1_000_000, self._deadline_ms, late_ms)
         would_be = _would_be(result) if flight.shadow else _LIVE
         return DecisionRecords(
             part, rows, result.encoded, self._epoch_header[1], late_ms, would_be, 0, len(rows)

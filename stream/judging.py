@@ -20,6 +20,7 @@ from fraudstream.rules.compiler.compile import (
 from fraudstream.rules.compiler.switch_off import switched_off
 from fraudstream.rules.compiler.widening import widened
 from fraudstream.stream.changes import Change, Off, Pointer
+from fraudstream.stream.compiled_forms import CompiledForms
 from fraudstream.stream.directory import Checked, check_files
 from fraudstream.stream.enrichment.directory import TableFiles
 from fraudstream.stream.pipeline import needs_rebuild
@@ -63,6 +64,7 @@ def judge(
     ground: Ground,
     model: Model | None,
     tables: TableFiles | None,
+    forms: CompiledForms | None,
     *,
     running: bool,
 ) -> Judged:
@@ -74,6 +76,7 @@ def judge(
         ground: what it is judged against.
         model: in force.
         tables: files of reference tables.
+        forms: what was compiled before.
         running: a state goes on under it, so that it must fit.
     """
 
@@ -89,7 +92,7 @@ def judge(
             return refuse("invalid", "the archive is not in canonical form; make it with `rules bundle`")
     except (BundleError, UnicodeError) as problem:
         return refuse("invalid", str(problem))
-    checked = check_files(files, model, tables)
+    checked = check_files(files, model, tables, forms)
     if checked.bundle is None or checked.compiled is None:
         return refuse("invalid", checked.problem, checked)
     return judge_checked(change, checked, ground, running=running)

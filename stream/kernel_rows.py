@@ -70,6 +70,23 @@ def score_column(micro, value, state):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def late_rows(time_ms, rows, now_ms, deadline_ms, late):  # type: ignore[no-untyped-def]
+    """Write the milliseconds since the records of slice rows if that is more than the deadline, else -1.
+
+    Args:
+        time_ms: int64 [N], timestamps of records, -1: none.
+        rows: int32 [m].
+        now_ms: the time.
+        deadline_ms: what is not late.
+        late: int64 [m], written.
+    """
+    for i in range(len(rows)):
+        at = time_ms[rows[i]]
+        passed = now_ms - at if at >= 0 else np.int64(0)
+        late[i] = passed if passed > deadline_ms else -1
+
+
+@njit(cache=True, nogil=True)
 def count_rows(wanted, row, active, decision, flags, value, column, counts):  # type: ignore[no-untyped-def]
     """Count the decisions and flags of wanted rows, and the amounts of active ones.
 
@@ -92,3 +109,10 @@ def count_rows(wanted, row, active, decision, flags, value, column, counts):  # 
                     counts[FIRST_FLAG + bit] += bits >> bit & 1
         if active[i] and column >= 0:
             counts[FIRST_AMOUNT + decision[i]] += value[column, i]
+
+
+def warm() -> None:
+    """Load the kernels that not every slice calls."""
+    times, rows = np.zeros(1, np.int64), np.zeros(1, np.int32)
+    late_rows(times, rows, 0, 0, np.empty(1, np.int64))
+    any_row(np.zeros(1, np.bool_))

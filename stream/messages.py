@@ -230,6 +230,22 @@ SNAPSHOT_SKIPPED = Message(
     "Nothing; an older one or the input itself does. If it comes again look at the disk.",
     per=("partition", "problem"),
 )
+COMPILED_SKIPPED = Message(
+    "compiled_skipped",
+    logging.WARNING,
+    "compiled rules skipped: {path}: {problem}",
+    "Nothing; the rules are compiled from their sources. If other users can write there, change that.",
+    ("problem",),
+    per=("path",),
+)
+COMPILED_NOT_KEPT = Message(
+    "compiled_not_kept",
+    logging.WARNING,
+    "compiled rules can not be kept: {path}: {problem}",
+    "Give the worker room and rights in its state directory; until then starts compile anew.",
+    ("problem",),
+    per=("path",),
+)
 SNAPSHOT_FAILED = Message(
     "snapshot_failed",
     logging.WARNING,

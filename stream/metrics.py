@@ -275,6 +275,13 @@ RULE_LIMITED = Metric(
     (RULE,),
     sparse=True,
 )
+ALERT_BUDGET = Metric(
+    "alert_budget",
+    Kind.GAUGE,
+    "alerts",
+    "Alerts a day that analysts can work off, by the policy in force; infinite where it names none.",
+    "Compare with the alerts of the last day; change `policy.alert_budget` when the team changes.",
+)
 BUNDLE_INFO = Metric(
     "bundle_info",
     Kind.GAUGE,
@@ -437,6 +444,7 @@ METRICS = (
     RULE_OUTCOMES,
     RULE_LIMITED,
     RULE_EVALUATIONS,
+    ALERT_BUDGET,
     BUNDLE_INFO,
     RELOADS,
     SNAPSHOT_AGE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping
@@ -154,6 +155,8 @@ class Observer:
         self._allow(m.PARTITION, [partition.number for partition in partitions])
         for bundle in in_force:
             self.metrics.set(m.BUNDLE_INFO, 1, bundle)
+        budgets = (bundle.policy.alert_budget or math.inf for bundle in in_force.values())
+        self.metrics.set(m.ALERT_BUDGET, max(budgets, default=math.inf))
         self._publish_tables(known, partitions)
         self._publish_counts()
         self._publish_limits(known, partitions)

@@ -16,17 +16,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from functools import partial
+from typing import NamedTuple
 
 from fraudstream.models.model import Model
 from fraudstream.rules.bundle import Bundle
 from fraudstream.stream import messages
+from fraudstream.stream.control import Target
 from fraudstream.stream.emission import Emission, Flight
 from fraudstream.stream.enrichment.bound import BoundTable, TableVersion
 from fraudstream.stream.enrichment.store import Enrichment, prepared, reads_reference
 from fraudstream.stream.errors import Refusal, RestartMe
 from fraudstream.stream.feature_events import FeatureEvents
 from fraudstream.stream.intake import Fetched, Intake
-from fraudstream.stream.journal import BUILT, CARRIED, STATE, InForce, end_record, version_record
+from fraudstream.stream.journal import BUILT, CARRIED, STATE, InForce, Journal, end_record, version_record
 from fraudstream.stream.journaling import JournalLog
 from fraudstream.stream.logreader import Bounds, LogReader
 from fraudstream.stream.logs import tell
@@ -57,6 +59,19 @@ class Phase(Enum):
     DRAINING = "draining"
     STOPPED = "stopped"
     FAILED = "failed"
+
+
+class _Same(NamedTuple):
+    """Offsets at which a journal says what runs already."""
+
+    journal: Journal | None
+    begin: int
+    end: int | None
+    """None: no border lies beyond."""
+
+    def holds(self, journal: Journal, offset: int) -> bool:
+        """Return whether it holds at an offset; a journal that was read again is another one."""
+        return journal is self.journal and self.begin <= offset and (self.end is None or offset < self.end)
 
 
 class Partition:
@@ -109,6 +124,9 @@ class Partition:
         self._published_last = -1
         self._pipeline: Pipeline
         self._running: InForce
+        self._met: tuple[Journal, Target] | None = None
+        """Where nothing was left to be journaled."""
+        self._same = _Same(None, 0, 0)
         self._emission: Emission
         self._snapshotter: Snapshotter | None = None
         self._opening = Opening(number, services, self._journal, self._reader, self._store)
@@ -390,7 +408,7 @@ class Partition:
                 self.next_offset = border
                 await self._emission.skip_to(border)
                 return True
-        piece = whole.part(self._row, stop)
+        piece = whole if stop - self._row == len(whole) else whole.part(self._row, stop)
         await self._emission.room()
         if not await self._leased(f"offset {int(piece.offset[0])} of partition {self.number}"):
             return False
@@ -477,8 +495,11 @@ class Partition:
 
     async def _meet_target(self) -> None:
         """Journal what the operator wants and the journal does not say yet: the `switch` of the protocol."""
-        newest = self._journal.journal.in_force(FAR)
-        target = self._services.target
+        journal, target = self._journal.journal, self._services.target
+        if self._met is not None and self._met[0] is journal and self._met[1] is target:
+            self.switched.set()
+            return
+        newest = journal.in_force(FAR)
         wanted = target.bundle or newest.bundle
         both = {
             "bundle": (wanted, newest.bundle),
@@ -490,6 +511,7 @@ class Partition:
         starting, self._starting = self._starting, False
         backfill = starting and self._services.backfill and newest.state == CARRIED
         if not changes and not tables and not backfill:
+            self._met = journal, target
             self.switched.set()
             return
         catalogue = self._services.catalogue
@@ -527,10 +549,12 @@ class Partition:
 
     async def _cross_border(self) -> None:
         """Put in force what the journal says for the next offset."""
-        if self.next_offset < self._replay_below:
+        journal, offset = self._journal.journal, self.next_offset
+        if offset < self._replay_below or self._same.holds(journal, offset):
             return
-        version = self._journal.journal.in_force(self.next_offset)
+        version = journal.in_force(offset)
         if version == self._running:
+            self._same = _Same(journal, offset, journal.next_border(offset))
             return
         if version.bundle != self._running.bundle:
             self.bundle_since = self.next_offset

@@ -36,6 +36,7 @@ from fraudstream.stream.enrichment.kernel_warm import warm as warm_enrichment
 from fraudstream.stream.enrichment.store import Enrichment
 from fraudstream.stream.evidence import Evidence, Hide, mask
 from fraudstream.stream.kernel_rows import any_row, score_column, split_rows
+from fraudstream.stream.kernel_rows import warm as warm_rows
 from fraudstream.stream.outcome import Decision, Flag, Outcome, Versions
 from fraudstream.stream.per_slice import per_slice
 from fraudstream.stream.reading import Decoded
@@ -532,6 +533,7 @@ class Pipeline:
         """Load every kernel by deciding made-up records with a scratch state; this one's is not touched."""
         warm_enrichment()
         warm_windows()
+        warm_rows()
         scratch = Pipeline(self.partition, self.hash_key, self.bundle, self.model)
         for begin in (0, 8):
             scratch.process(sample_slice(self.bundle.schema, self.partition, begin))

@@ -27,18 +27,25 @@ class Decoded(NamedTuple):
     def words(self, slot: Slot, row: int) -> tuple[int, int] | None:
         """Return the slot's words (the second is 0 for one-word types), None where missing."""
         at = slot.column
-        wide = slot.type.width == 2
         if slot.source is Source.MODEL:
             micro = int(self.champion_micro[row])
             return None if micro < 0 else (_bits(micro / 1_000_000), 0)
+        # `item` gives a plain integer without an array's scalar between.
+        second = 0
         if slot.source is Source.FIELD:
-            if not self.batch.state[at, row]:
+            if not self.batch.state.item(at, row):
                 return None
             value = self.batch.value
-            return int(value[at, row]), int(value[at + 1, row]) if wide else 0
-        if not self.feature_state[row, at]:
+            first: int = value.item(at, row)
+            if slot.type.width == 2:
+                second = value.item(at + 1, row)
+            return first, second
+        if not self.feature_state.item(row, at):
             return None
-        return int(self.feature_value[row, at]), int(self.feature_value[row, at + 1]) if wide else 0
+        first = self.feature_value.item(row, at)
+        if slot.type.width == 2:
+            second = self.feature_value.item(row, at + 1)
+        return first, second
 
     def read(self, slot: Slot, row: int) -> int | float | str | None:
         """Return a value as reason texts take it: words as numbers, texts as text, None where missing.

@@ -63,7 +63,8 @@ class Reloader:
 
     async def reload(self) -> tuple[str, str]:
         """Look at the directory once; return what became of it, a value of ``reload_total``, and why not."""
-        checked = await asyncio.to_thread(check_directory, self._path, self._model, self._files)
+        forms = self._services.catalogue.forms
+        checked = await asyncio.to_thread(check_directory, self._path, self._model, self._files, forms)
         if checked.bundle is None:
             tell(messages.RULES_REFUSED, rules_dir=self._path, problem=checked.problem)
             return "invalid", checked.problem

@@ -213,7 +213,7 @@ class Settings:
     state_dir: Path = setting(  # noqa: RUF009
         Path(".fraudstream/state"),
         "Paths",
-        "Directory of the snapshots; one subdirectory per app and partition.",
+        "Directory of the snapshots, one subdirectory per app and partition, and of compiled rules.",
     )
     snapshot_interval_s: int = setting(
         300,

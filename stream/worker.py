@@ -20,6 +20,7 @@ from fraudstream.models.model import Model
 from fraudstream.stream import messages
 from fraudstream.stream.app import WorkerApp
 from fraudstream.stream.change_keeper import ChangeKeeper
+from fraudstream.stream.compiled_forms import CompiledForms
 from fraudstream.stream.control import Catalogue, Target
 from fraudstream.stream.core import CORE
 from fraudstream.stream.directory import Checked, check_directory, stamp
@@ -150,7 +151,8 @@ class Worker:
     async def _prepare(self) -> None:
         app, settings = self._app, self._settings
         appender = _Appender(app)
-        catalogue = Catalogue(settings.topics.control, appender, self._reader)
+        forms = CompiledForms(settings.state_dir / settings.app_id / "compiled")
+        catalogue = Catalogue(settings.topics.control, appender, self._reader, forms)
         if is_open(settings):
             tell(messages.NOT_ENCRYPTED, broker=settings.broker)
         hide = hide_by(settings)
@@ -162,7 +164,7 @@ class Worker:
         model = _load_model(catalogue, settings.model_path)
         seen = await asyncio.to_thread(stamp, settings.rules_dir)
         files = TableFiles(settings.rules_dir)
-        checked = await asyncio.to_thread(check_directory, settings.rules_dir, model, files)
+        checked = await asyncio.to_thread(check_directory, settings.rules_dir, model, files, forms)
         if checked.bundle is None:
             tell(
                 messages.RULES_UNUSABLE,

@@ -28,6 +28,7 @@ from fraudstream.rules.compiler.ruleset import DeclaredRule
 from fraudstream.rules.compiler.source import Span, quoted
 from fraudstream.rules.compiler.suggest import suggest
 from fraudstream.rules.compiler.terms import Scope
+from fraudstream.rules.compiler.thresholds import check_bait, check_state_budget
 
 PERCENT_MISUSE = 50
 """A quotient of 50 is 5,000 %: whoever writes that beside `ratio` usually means 50 %."""
@@ -282,6 +283,8 @@ CHECKS: tuple[Callable[[Declared, Findings], None], ...] = (
     check_baseline,
     check_model,
     check_given,
+    check_bait,
+    check_state_budget,
 )
 """In the order in which they run."""
 

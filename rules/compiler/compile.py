@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fraudstream.rules.bundle import Bundle, Effect, Rule
+from fraudstream.rules.bundle import Bundle, Effect, ListVersion, Rule
 from fraudstream.rules.compiler.canonical import canonical_json
 from fraudstream.rules.compiler.checks import run_checks
+from fraudstream.rules.compiler.collection import without_collection
 from fraudstream.rules.compiler.declared import Declared, expressions_of
-from fraudstream.rules.compiler.documents import RULE_SETS, kind_of_file, open_documents
+from fraudstream.rules.compiler.documents import (
+    LIST_FILE,
+    LIST_FILES,
+    RULE_SETS,
+    kind_of_file,
+    open_documents,
+)
 from fraudstream.rules.compiler.expressions import scope_of
 from fraudstream.rules.compiler.features import read_features
+from fraudstream.rules.compiler.list_files import LIST_BYTES_MAX, list_files, version_of_list
 from fraudstream.rules.compiler.lists import read_lists
 from fraudstream.rules.compiler.program import compile_outputs
 from fraudstream.rules.compiler.reader import FILE_BYTES_MAX, Findings
@@ -76,13 +82,14 @@ def read_directory(path: Path) -> dict[str, bytes]:
     """
     if not path.is_dir():
         raise NotADirectoryError(f"{path} is not a directory; expected schema.yaml and rulesets/ in it")
-    found = [*path.glob("*.yaml"), *(path / RULE_SETS).glob("*.yaml")]
+    found = [*path.glob("*.yaml"), *(path / RULE_SETS).glob("*.yaml"), *(path / LIST_FILES).glob("*")]
     files: dict[str, bytes] = {}
     for file in sorted(found):
         name = file.relative_to(path).as_posix()
-        if kind_of_file(name) is not None and file.is_file():
+        kind = kind_of_file(name)
+        if kind is not None and file.is_file():
             with file.open("rb") as stream:
-                files[name] = stream.read(FILE_BYTES_MAX + 1)
+                files[name] = stream.read((LIST_BYTES_MAX if kind == LIST_FILE else FILE_BYTES_MAX) + 1)
     return files
 
 
@@ -97,21 +104,8 @@ def compile_sources(
             about unused and undeclared features. None: not known.
         now_ms: the clock, for warnings about exceptions that are over; changes nothing else.
     """
-    with _without_collection():
+    with without_collection():
         return _compile(files, model_inputs, now_ms)
-
-
-@contextlib.contextmanager
-def _without_collection() -> Iterator[None]:
-    """Leave cyclic garbage for later: trees of rules have no cycles, and looking for some costs a fifth."""
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def _compile(files: Mapping[str, bytes], model_inputs: Iterable[str] | None, now_ms: int | None) -> Compiled:
@@ -139,14 +133,14 @@ def _compile(files: Mapping[str, bytes], model_inputs: Iterable[str] | None, now
     features = read_features(sections.get("features.yaml"), schema, policy.zone, findings, reference, sets)
     slots = fields | dict(reference.slots) | dict(features.slots) | {slot.name: slot for slot in MODEL_SLOTS}
     scope = scope_of(schema, slots, policy.zone)
-    lists = read_lists(sections.get("lists.yaml"), scope, findings)
+    lists = read_lists(sections.get("lists.yaml"), scope, findings, list_files(files))
     scope = replace(scope, lists=lists.lists)
     segment = segment_slot(policy_segment(typology_file), scope, findings)
     known = tuple(item.id for item in typologies.typologies)
     context = Context(schema, scope, known, policy.language, segment, features.sequences)
     rules = read_rules(sets, context, findings)
     inputs = None if model_inputs is None else frozenset(model_inputs)
-    complete = len(files) == len(sections)
+    complete = len(files) == len(sections) + len(list_files(files))
     declared = Declared(
         schema,
         features,
@@ -164,6 +158,20 @@ def _compile(files: Mapping[str, bytes], model_inputs: Iterable[str] | None, now
     run_checks(declared, findings)
     bundle = None if findings.failed else build_bundle(declared, make_archive(files))
     return Compiled(bundle, sorted_diagnostics(findings.items), declared)
+
+
+def read_list_versions(files: Mapping[str, bytes]) -> tuple[ListVersion, ...]:
+    """Return the versions of the lists of a bundle's files without compiling its rules."""
+    findings = Findings()
+    wanted = {"schema.yaml", "lists.yaml", "typologies.yaml"}
+    sections = open_documents({path: data for path, data in files.items() if path in wanted}, findings)
+    schema = read_schema(sections["schema.yaml"], findings) if "schema.yaml" in sections else None
+    if schema is None:
+        return ()
+    zone = read_policy(sections.get("typologies.yaml"), findings).zone
+    scope = scope_of(schema, field_slots(schema), zone)
+    lists = read_lists(sections.get("lists.yaml"), scope, findings, list_files(files))
+    return tuple(map(version_of_list, lists.lists.values()))
 
 
 def compile_archive(archive: bytes) -> Bundle:
@@ -261,6 +269,7 @@ def build_bundle(declared: Declared, archive: bytes, extra: Sequence[Checked] = 
         typologies=declared.typologies.typologies,
         policy=declared.policy,
         rates=declared.lists.rates,
+        lists=tuple(map(version_of_list, declared.lists.lists.values())),
         slots=dict(declared.slots),
         reference=reference_of(declared.reference, read),
     )

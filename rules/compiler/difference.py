@@ -14,6 +14,7 @@ from fraudstream.rules.compiler.brakes import limit_words
 from fraudstream.rules.compiler.compile import Compiled
 from fraudstream.rules.compiler.declared import Declared
 from fraudstream.rules.compiler.explain import describe_feature, interval_words
+from fraudstream.rules.compiler.list_files import version_of_list
 from fraudstream.rules.compiler.lists import DeclaredLists
 from fraudstream.rules.compiler.ruleset import DeclaredRule
 from fraudstream.rules.compiler.shape import duration_text
@@ -193,6 +194,9 @@ def _lists(a: DeclaredLists, b: DeclaredLists) -> Iterator[str]:
             yield from _items(name, "added", [value for value in new if value not in old])
             yield from _items(name, "removed", [value for value in old if value not in new])
             yield from _items(name, "with another end", [v for v in new if v in old and old[v] != new[v]])
+            versions = [version_of_list(side.lists[name]).version[:19] for side in (a, b)]
+            if versions[0] != versions[1]:
+                yield f"list {name}: version {versions[0]} -> {versions[1]}"
     for code in sorted(a.rates.items.keys() | b.rates.items.keys()):
         if a.rates.items.get(code) != b.rates.items.get(code):
             yield f"rate of {code}: changed"

@@ -18,14 +18,20 @@ FILES = {
     "typologies.yaml": "Typologies",
 }
 RULE_SETS = "rulesets/"
+LIST_FILES = "lists/"
+LIST_FILE = "ListFile"
+"""Kind of a file with the items of a list; it is no YAML."""
+_LIST_SUFFIXES = (".csv", ".txt")
 
 
 def kind_of_file(path: str) -> str | None:
     """Return the kind that a file of a rules directory must have; None: it does not belong there."""
     if path in FILES:
         return FILES[path]
-    inside = path.startswith(RULE_SETS) and "/" not in path[len(RULE_SETS) :]
-    return "RuleSet" if inside and path.endswith(".yaml") else None
+    folder, _, name = path.rpartition("/")
+    if f"{folder}/" == RULE_SETS and name.endswith(".yaml"):
+        return "RuleSet"
+    return LIST_FILE if f"{folder}/" == LIST_FILES and name.endswith(_LIST_SUFFIXES) else None
 
 
 def open_documents(files: Mapping[str, bytes], findings: Findings) -> dict[str, Section]:
@@ -34,8 +40,10 @@ def open_documents(files: Mapping[str, bytes], findings: Findings) -> dict[str, 
     for path in sorted(files):
         kind = kind_of_file(path)
         if kind is None:
-            hint = suggest(path, FILES) or f"known: {', '.join(FILES)}, rulesets/*.yaml"
+            hint = suggest(path, FILES) or f"known: {', '.join(FILES)}, rulesets/*.yaml, lists/*.csv"
             findings.error(Span(path, 1, 1), f"{quoted(path)} is not a file of a rules directory", hint)
+            continue
+        if kind == LIST_FILE:
             continue
         root = None if findings.exhausted else read(path, files[path], findings)
         if root is None:

@@ -65,6 +65,8 @@ class DeclaredFeatures:
     """What ``where`` may name."""
     sequences: Mapping[int, DeclaredSequence] = field(default_factory=dict)
     """By the identity of a rule's node in the file."""
+    time_place: ScalarNode | None = None
+    """Where ``time:`` stands."""
 
 
 @dataclass(slots=True)
@@ -180,9 +182,10 @@ def read_features(
     Columns of ``reference`` tables may be named in ``where``.
     """
     builder = _Builder(schema, zone, findings, reference or DeclaredReference())
-    time = TimeSettings()
+    time, time_place = TimeSettings(), None
     families: set[str] = set()
     if section is not None:
+        time_place = section.source.entries["time"][0] if section.has("time") else None
         time = _read_time(section.section("time", TIME), findings)
         for key, node in section.table("features"):
             name = declared_name(key, "a feature", findings)
@@ -217,7 +220,14 @@ def read_features(
         hash=digest({"time": asdict(time), "features": [item.hash for item in builder.features]}),
     )
     return DeclaredFeatures(
-        feature_set, builder.slots, builder.places, frozenset(families), filters, builder.scope, sequences
+        feature_set,
+        builder.slots,
+        builder.places,
+        frozenset(families),
+        filters,
+        builder.scope,
+        sequences,
+        time_place,
     )
 
 

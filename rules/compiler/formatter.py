@@ -1,4 +1,6 @@
-"""Canonical layout of rule files: indentation, spaces and blank lines; comments and quotes stay as written.
+"""Canonical layout of rule files: indentation, spaces, blank lines and the order of a rule's keys.
+
+Comments and quotes stay as written.
 
 Block mappings are indented by two, lists stand under their key, ``{a: 1, b: [2, 3]}`` is spaced like this,
 several blank lines become one. Values that are aligned with those of a neighbour stay aligned. The result
@@ -10,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from fraudstream.rules.compiler.key_order import ordered
 from fraudstream.rules.compiler.reader import Findings, MappingNode, Node, ScalarNode, SequenceNode, read
 
 
@@ -28,19 +31,44 @@ def format_text(file: str, data: bytes) -> str:
     if root is None:
         first = findings.items[0]
         raise FormatError(first.render())
-    out = _Layout(root.lines.text).apply(root)
-    again = read(file, out.encode(), Findings())
-    if again is None or _content(again) != _content(root):
+    whole = _content(root)
+    laid = _read_again(file, _Layout(root.lines.text).apply(root))
+    if _content(laid) != whole:
         raise FormatError(f"{file}: its layout can not be changed without changing what it says")
-    return out
+    text = ordered(laid)
+    if text == laid.lines.text:
+        return text
+    # Comments that came before another key stand at its indentation.
+    moved = _read_again(file, text)
+    done = _read_again(file, _Layout(text).apply(moved))
+    if _content(done, rules=True) != _content(root, rules=True):
+        raise FormatError(f"{file}: the keys of its rules can not be put in order; write one key a line")
+    return done.lines.text
 
 
-def _content(node: Node) -> object:
+def _read_again(file: str, text: str) -> MappingNode:
+    root = read(file, text.encode(), Findings())
+    if root is None:
+        raise FormatError(f"{file}: its layout can not be changed without changing what it says")
+    return root
+
+
+def _content(node: Node, *, rules: bool = False) -> object:
+    """Return what a file says; ``rules``: whatever the order of the keys of its rules."""
     if isinstance(node, ScalarNode):
         return node.text, node.is_null
     if isinstance(node, SequenceNode):
         return [_content(item) for item in node.items]
-    return [(key, _content(value)) for key, (_, value) in node.entries.items()]
+    found = {key: _content(value) for key, (_, value) in node.entries.items()}
+    entry = node.entries.get("rules")
+    if rules and entry is not None and isinstance(entry[1], SequenceNode):
+        found["rules"] = [
+            {key: _content(value) for key, (_, value) in item.entries.items()}
+            if isinstance(item, MappingNode)
+            else _content(item)
+            for item in entry[1].items
+        ]
+    return list(found.items())
 
 
 @dataclass(slots=True)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from typing import cast
 
 from fraudstream.rules.compiler.nodes import (
@@ -50,6 +51,8 @@ MAX_NODES = 400
 MAX_ITEMS = 256
 MAX_PROBLEMS = 20
 """More would hide the first ones and cost time on hostile input."""
+TREES_KEPT = 256
+"""A condition is parsed for the names that it needs and again to be checked; values of tests repeat."""
 
 _COMPARES = frozenset({"==", "!=", "<", "<=", ">", ">="})
 _UNIT_WORDS = frozenset({*UNIT_MS, "min", "mins", "minutes", "hour", "hours", "day", "days", "sec", "yuan"})
@@ -60,6 +63,7 @@ class _StopError(Exception):
     """The rest of the text can not be understood."""
 
 
+@lru_cache(maxsize=TREES_KEPT)
 def parse(text: str) -> tuple[Node | None, tuple[Problem, ...]]:
     """Parse an expression; names are not resolved (``nodes.names`` lists them).
 

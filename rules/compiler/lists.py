@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from fraudstream.rules.bundle import Rates, Type
 from fraudstream.rules.compiler.expressions import note
+from fraudstream.rules.compiler.list_files import ITEMS_MAX, ListFiles
 from fraudstream.rules.compiler.reader import Findings, MappingNode, Node, ScalarNode, SequenceNode
 from fraudstream.rules.compiler.schema import KEYWORDS
 from fraudstream.rules.compiler.shape import NAME_HINT, Section, kind_of, scalar
@@ -20,7 +22,6 @@ from fraudstream.rules.iso4217 import DECIMALS
 
 RATES = "rates"
 """Name of the list by which amounts are converted to the base currency."""
-ITEMS_MAX = 100_000
 _WORD = re.compile(r"[a-z_][a-zA-Z0-9_]*")
 _RATE = re.compile(r"(0|[1-9][0-9]{0,8})(?:\.([0-9]{1,9}))?")
 
@@ -34,9 +35,19 @@ class DeclaredLists:
     places: Mapping[str, ScalarNode] = field(default_factory=dict)
 
 
-def read_lists(section: Section | None, scope: Scope, findings: Findings) -> DeclaredLists:
-    """Return the lists; ``scope`` gives the base currency and the zone of bare dates."""
+def read_lists(
+    section: Section | None,
+    scope: Scope,
+    findings: Findings,
+    list_files: Mapping[str, bytes] = MappingProxyType({}),
+) -> DeclaredLists:
+    """Return the lists; ``scope`` gives the base currency and the zone of bare dates.
+
+    ``list_files``: content of files with items, by path.
+    """
+    files = ListFiles(list_files, scope, findings)
     if section is None:
+        files.check_unread()
         return DeclaredLists()
     lists: dict[str, ListDecl] = {}
     places: dict[str, ScalarNode] = {}
@@ -51,14 +62,21 @@ def read_lists(section: Section | None, scope: Scope, findings: Findings) -> Dec
             continue
         kind = inner.choice("type", LIST_TYPES, "")
         places[key.text] = key
-        if kind == "money_rate":
+        if kind == "money_rate" and inner.has("file"):
+            findings.error(
+                inner.key("file"), "exchange rates are no list of items", "give `items: {USD: 7.10}`"
+            )
+        elif kind == "money_rate":
             rates = _read_rates(key, inner, scope, findings)
+        elif kind and inner.has("file"):
+            lists[key.text] = files.read(key.text, Type(kind), inner)
         elif kind:
             lists[key.text] = _read_list(key.text, Type(kind), inner, scope, findings)
         else:
             findings.broken.add(f"lists.{key.text}")
         if key.text == RATES and kind != "money_rate":
             findings.error(inner.key("type"), f"`{RATES}` converts amounts, its type is `money_rate`")
+    files.check_unread()
     return DeclaredLists(lists, rates, places)
 
 

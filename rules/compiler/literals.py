@@ -30,6 +30,8 @@ from fraudstream.rules.siphash import hash_text
 
 MIN_INT64, MAX_INT64 = -(2**63), 2**63 - 1
 _COUNTRY = re.compile(r"[A-Z]{2}")
+_PLAIN = re.compile(r"(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,9})?")
+"""What most values of tests are; the grammar reads it as ``number_constant`` does."""
 
 
 class Refusal(NamedTuple):
@@ -48,6 +50,12 @@ def number_constant(digits: str, *, percent: bool) -> Constant | Refusal:
     if exact > MAX_INT64:
         return Refusal(f"`{digits}` is too large", "whole numbers end at 9223372036854775807")
     return Constant(INTEGER, int(exact), exact)
+
+
+def plain_number(text: str) -> Constant | None:
+    """Read an ordinary number without the grammar; None: ask the grammar."""
+    found = number_constant(text, percent=False) if _PLAIN.fullmatch(text) else None
+    return found if isinstance(found, Constant) else None
 
 
 def number_of(exact: Fraction) -> Constant | Refusal:
@@ -121,7 +129,9 @@ def _money_of(value: Constant, kind: Kind, scope: Scope) -> Constant | Refusal:
     base = scope.base_currency
     decimals = scope.decimals(base) or 0
     exact = value.exact if value.exact is not None else Fraction(0)
-    minor = exact * 10**decimals
+    factor = 10**decimals
+    # Fractions are slow, and most amounts are whole.
+    minor = Fraction(exact.numerator * factor) if exact.denominator == 1 else exact * factor
     if minor.denominator != 1:
         return Refusal(f"an amount in {base} has at most {decimals} decimals")
     if not MIN_INT64 <= minor <= MAX_INT64:

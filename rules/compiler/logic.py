@@ -134,7 +134,7 @@ def check_truth(declared: Declared, findings: Findings) -> None:
                 if message not in told:
                     told.add(message)
                     hint = "check the numbers and `and` / `or`"
-                    findings.warning(_place(part, name), code, where + message, hint)
+                    findings.warning(place_of(part, name), code, where + message, hint)
 
 
 def _verdicts(root: Term, ranges: Mapping[str, Region], currency: str) -> Iterator[tuple[str, str, str]]:
@@ -144,15 +144,16 @@ def _verdicts(root: Term, ranges: Mapping[str, Region], currency: str) -> Iterat
         word = "always" if root.constant.value else "never"
         yield f"{word}-true", f"the condition is {word} true: it reads nothing", ""
         return
-    inner = {id(term.args[0]) for term in every([root]) if term.op == "not"}
+    terms = list(every([root]))
+    inner = {id(term.args[0]) for term in terms if term.op == "not"}
     judged = {
         id(arg)
-        for term in every([root])
+        for term in terms
         if term.op == "and"
         for item in term.args
         for arg in (item, *(item.args if item.op == "not" else ()))
     }
-    for term in every([root]):
+    for term in terms:
         if term.op == "or" and id(term) not in inner:
             clash = _clash(literals(term, positive=False), keys, ranges)
             if clash is not None:
@@ -312,7 +313,7 @@ def constant_text(value: Constant, currency: str) -> str:
     )
 
 
-def _place(part: Condition, name: str) -> Span:
+def place_of(part: Condition, name: str) -> Span:
     """Return where an expression reads a name, the whole expression if it does so through a condition."""
     for item in names(part.checked.node) if name and part.checked.node is not None else ():
         if item.name == name:

@@ -187,6 +187,8 @@ def _read_rule(
         name: _read_variant(name, section, inner, sequence, findings) for name, inner in segments.items()
     }
     action = Action[section.choice("action", ACTIONS, "none").upper()]
+    never_override = section.choice("override", OVERRIDES, "allowed") == "never"
+    on = event_types(section, context.schema, findings)
     rule = DeclaredRule(
         id=name,
         place=place,
@@ -196,11 +198,11 @@ def _read_rule(
         mode=Mode("live" if mode is None else mode.choice("state", STATES, "live")),
         canary=None if mode is None else read_canary(mode, scope, context.schema, findings),
         action=action,
-        never_override=section.choice("override", OVERRIDES, "allowed") == "never",
+        never_override=never_override,
         score=_score(section, parts),
         priority=section.integer("priority", -1_000_000, 1_000_000, 0),
         typology=_typology(section, context, findings),
-        on=event_types(section, context.schema, findings),
+        on=on,
         owner=section.text("owner", owner),
         zone=zone,
         from_ms=from_ms,
@@ -212,22 +214,17 @@ def _read_rule(
         params=params,
         parts=parts,
         variants={} if None in others.values() else {n: p for n, p in others.items() if p is not None},
+        limit=read_limit(section, action, never_override, findings),
+        suppress=read_suppression(section, action, scope, context.schema, findings),
+        reason=_read_reason(section, action, params, scope, context, findings),
+        cases=read_cases(section, on, (from_ms, until_ms), scope, context.schema, findings),
     )
     if rule.never_override and action is not Action.BLOCK:
         hint = "set `action: block` or remove it"
         findings.error(
             section.key("override"), "`override: never` protects a block, this rule does not block", hint
         )
-    rule = replace(
-        rule,
-        reason=_read_reason(section, rule, context, findings),
-        limit=read_limit(section, action, rule.never_override, findings),
-        suppress=read_suppression(section, action, scope, context.schema, findings),
-    )
-    rule = _with_program(rule, context)
-    return replace(
-        rule, cases=read_cases(section, rule.on, (from_ms, until_ms), scope, context.schema, findings)
-    )
+    return _with_program(rule, context)
 
 
 def _with_program(rule: DeclaredRule, context: Context) -> DeclaredRule:
@@ -381,7 +378,12 @@ def _read_when(
 
 
 def _read_reason(
-    section: Section, rule: DeclaredRule, context: Context, findings: Findings
+    section: Section,
+    action: Action,
+    params: Mapping[str, Param],
+    scope: Scope,
+    context: Context,
+    findings: Findings,
 ) -> dict[str, tuple[Segment, ...]]:
     entries = section.table("reason")
     out: dict[str, tuple[Segment, ...]] = {}
@@ -391,14 +393,14 @@ def _read_reason(
             findings.error(key, f"{quoted(key.text)} is not a language code", "e.g. `en`, `zh`")
         if text is None or shapes.plain_text(text, f"`{key.text}`", findings) is None:
             continue
-        _check_segmented(text, rule, findings)
-        pieces, problems = compile_text(text.text.rstrip().replace("\n", " "), rule.scope)
+        _check_segmented(text, params, findings)
+        pieces, problems = compile_text(text.text.rstrip().replace("\n", " "), scope)
         note(problems, text, findings)
         if not problems:
             out[key.text] = pieces
     if not entries:
-        if rule.action is not Action.NONE:
-            message = f"a rule with action `{rule.action.name.lower()}` needs `reason`"
+        if action is not Action.NONE:
+            message = f"a rule with action `{action.name.lower()}` needs `reason`"
             findings.error(section.source, message, f'e.g. `reason: {{{context.language}: "..."}}`')
         return out
     if not any(key.text == context.language for key, _ in entries):
@@ -408,8 +410,8 @@ def _read_reason(
     return out
 
 
-def _check_segmented(text: ScalarNode, rule: DeclaredRule, findings: Findings) -> None:
-    for name in (name for name, item in rule.params.items() if item.by_segment):
+def _check_segmented(text: ScalarNode, params: Mapping[str, Param], findings: Findings) -> None:
+    for name in (name for name, item in params.items() if item.by_segment):
         at = text.text.find(f"{{params.{name}")
         if at >= 0:
             message = f"`params.{name}` differs by segment, a text can not show it"

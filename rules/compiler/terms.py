@@ -121,6 +121,8 @@ class ListDecl:
     """Without ``lists.``."""
     type: Type
     items: tuple[ListItem, ...]
+    file: str = ""
+    """Path of the file that has the items; empty: lists.yaml has them."""
 
     @property
     def expires(self) -> bool:

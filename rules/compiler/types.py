@@ -22,7 +22,7 @@ from fraudstream.rules.bundle import Slot, Source, Type
 from fraudstream.rules.compiler import build
 from fraudstream.rules.compiler.checker import Checker
 from fraudstream.rules.compiler.grammar import MAX_PROBLEMS, parse
-from fraudstream.rules.compiler.literals import Refusal, fit, typed_text, words
+from fraudstream.rules.compiler.literals import Refusal, fit, plain_number, typed_text, words
 from fraudstream.rules.compiler.nodes import Problem
 from fraudstream.rules.compiler.suggest import suggest
 from fraudstream.rules.compiler.terms import (
@@ -103,9 +103,11 @@ def value_for(text: str, slot: Slot, scope: Scope) -> tuple[Constant | None, tup
     kind = scope.kind_of(slot)
     found = typed_text(text, kind, scope)
     if found is None:
-        value, problems = constant(text, scope)
+        value = plain_number(text)
         if value is None:
-            return None, problems
+            value, problems = constant(text, scope)
+            if value is None:
+                return None, problems
         found = fit(value, slot, kind, scope)
     if isinstance(found, Refusal):
         return None, (Problem(0, max(len(text), 1), *found),)

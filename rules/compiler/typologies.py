@@ -18,6 +18,8 @@ from fraudstream.rules.compiler.vocabulary import BAND, COMBINES, POLICY, TYPOLO
 from fraudstream.rules.compiler.zones import zone_exists, zone_names
 
 TYPOLOGIES_MAX = 1_000
+ALERTS_MAX = 100_000_000
+"""A day; more than the largest bank has transactions to look at."""
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 KEY_PREFIX = bytes.fromhex("302a300506032b6570032100")
 """SubjectPublicKeyInfo of an Ed25519 key before its 32 bytes (RFC 8410)."""
@@ -56,6 +58,7 @@ def read_policy(section: Section | None, findings: Findings) -> Policy:
         zone=zone_name(inner.scalar("timezone"), "UTC", findings),
         model_bands=_read_bands(inner, findings),
         signers=_read_signers(inner, findings),
+        alert_budget=inner.integer("alert_budget", 1, ALERTS_MAX, 0) or None,
     )
 
 

@@ -198,10 +198,13 @@ LIST = Shape(
         "items": Key(
             "The items, each with an optional end; for `money_rate` currency: rate.",
             Either((Listed(Either((CONSTANT, ITEM))), Mapped(Word("decimal")))),
-            required=True,
+        ),
+        "file": Key(
+            "File with the items, one a line, in `lists/` beside this file: `value` or `value,until`.", TEXT
         ),
     },
     frozenset({"source", "revision"}),
+    one_of=("items", "file"),
 )
 LISTS = _document("Lists", "a lists file", {"lists": Key("Lists by name.", Mapped(LIST), required=True)})
 
@@ -232,8 +235,12 @@ POLICY = Shape(
             "change needs two of them.",
             Mapped(TEXT),
         ),
+        "alert_budget": Key(
+            "Alerts a day that analysts can work off; backtests and monitoring compare with it.",
+            _whole(1, 100_000_000),
+        ),
     },
-    frozenset({"fallback", "deadline", "alert_budget", "control_group"}),
+    frozenset({"fallback", "deadline", "control_group"}),
 )
 TYPOLOGIES = _document(
     "Typologies",
@@ -370,11 +377,14 @@ SEQUENCE = Shape(
 )
 RULE = Shape(
     "a rule",
+    # In this order `rules fmt` writes them.
     {
         "id": Key("Stable name, never reused.", NAME, required=True),
+        "was": Key("Earlier ids of the rule.", Listed(NAME, or_one=True)),
         "title": Key("What the rule finds, in one line.", TEXT, required=True),
         "severity": Key("How bad a match is; orders reasons.", _one_of(*SEVERITIES), required=True),
         "typology": Key("Group whose scores add up.", NAME),
+        "owner": Key("Who answers for the rule.", TEXT),
         "on": Key("Event types.", Listed(TEXT, or_one=True), required=True),
         "params": Key("Thresholds by name, with bounds.", Mapped(PARAM)),
         "conditions": Key("Named parts of `when`.", Mapped(EXPRESSION)),
@@ -384,25 +394,23 @@ RULE = Shape(
             "Decision table in place of `when`: rows `{column: cell}` with cells like `atm`, `>= 5`, `-`.",
             Listed(Mapped(CONSTANT)),
         ),
+        "exceptions": Key("Where a match is turned off, with owners and ends.", Listed(EXCEPTION)),
         "action": Key("What a match asks for (default `none`: score only).", _one_of(*ACTIONS)),
         "override": Key("`never`: no pass rule may undo this block.", _one_of(*OVERRIDES)),
-        "exceptions": Key("Where a match is turned off, with owners and ends.", Listed(EXCEPTION)),
         "score": Key(
             "Points for the typology: a number, or bands of which the first true one counts.",
             Either((_whole(0, 100), Listed(SCORE_BAND))),
         ),
+        "priority": Key("Order of reasons among equals, high first.", _whole(-1_000_000, 1_000_000)),
+        "mode": Key("Whether the rule decides, decides for a share of keys, only counts, or rests.", MODE),
+        "effective": Key("When the rule is in force.", EFFECTIVE),
         "suppress": Key("How long an alert about a key stands for those that follow.", SUPPRESS),
         "limits": Key(
             "From which share of blocks on the rule only alerts, until an operator resets it.", LIMITS
         ),
-        "priority": Key("Order of reasons among equals, high first.", _whole(-1_000_000, 1_000_000)),
-        "mode": Key("Whether the rule decides, decides for a share of keys, only counts, or rests.", MODE),
-        "effective": Key("When the rule is in force.", EFFECTIVE),
         "reason": Key(
             "Text for analysts and customers by language, with `{name}` placeholders.", Mapped(TEXT)
         ),
-        "owner": Key("Who answers for the rule.", TEXT),
-        "was": Key("Earlier ids of the rule.", Listed(NAME, or_one=True)),
         "tests": Key("Examples that are checked at load.", Listed(TEST)),
     },
     one_of=("when", "sequence", "table"),

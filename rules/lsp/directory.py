@@ -167,7 +167,8 @@ def _names(declared: Declared) -> Iterator[Known]:
     for name, items in declared.lists.lists.items():
         shown = ", ".join(str(item.value) for item in items.items[:ITEMS_SHOWN])
         more = f" and {len(items.items) - ITEMS_SHOWN:,} more" if len(items.items) > ITEMS_SHOWN else ""
-        text = f"List of `{items.type.value}`, {len(items.items):,} items: {shown}{more}"
+        where = f" in `{items.file}`" if items.file else ""
+        text = f"List of `{items.type.value}`, {len(items.items):,} items{where}: {shown}{more}"
         node = declared.lists.places.get(name)
         yield Known(f"lists.{name}", "list", f"list of {items.type.value}", text, _span(node))
     for item in declared.typologies.typologies:

@@ -109,6 +109,8 @@ class Figures:
     """Some rule has ``suppress``."""
     absent: int = 0
     """Records that did not happen, in the simulation."""
+    budget: int | None = None
+    """Alerts a day that the policy names."""
 
 
 def figures(
@@ -152,6 +154,7 @@ def figures(
         _overlap(rules, matched),
         facts.tally(facts.row[facts.label != 0]),
         any(rule.suppress is not None for rule in bundle.rules),
+        budget=bundle.policy.alert_budget,
     )
 
 

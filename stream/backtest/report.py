@@ -124,6 +124,8 @@ def _summary(report: Report) -> Table:
         row("blocks a day", [f"{run.blocks.count / days:,.1f}" for run in runs]),
         row("most alerts on one day", [f"{max((d.alerts for d in run.days), default=0):,}" for run in runs]),
     ]
+    if any(run.budget is not None for run in runs):
+        rows.append(row("against the alert budget", [_against_budget(run) for run in runs]))
     if report.candidate.labels.count:
         rows += [
             row("precision of alerts and blocks", [percent(run.quality.precision) for run in runs]),
@@ -147,6 +149,16 @@ def _summary(report: Report) -> Table:
         rows.append(row("records that did not happen", [f"{run.absent:,}" for run in runs]))
     note = f"Counts with amounts in {report.currency}."
     return Table("Summary", ("", *(run.name for run in runs)), tuple(rows), note, "summary")
+
+
+def _against_budget(run: Figures) -> str:
+    """Return whether analysts can work the alerts off: on how many days there were more than the budget."""
+    if run.budget is None:
+        return "no budget"
+    over = [day.alerts for day in run.days if day.alerts > run.budget]
+    if not over:
+        return f"within {run.budget:,} on every day"
+    return f"above {run.budget:,} on {len(over):,} of {len(run.days):,} days"
 
 
 def _changes(report: Report) -> Table:

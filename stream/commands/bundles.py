@@ -9,23 +9,29 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from fraudstream.models.model import Model
-from fraudstream.rules.bundle import Bundle, Mode
-from fraudstream.rules.compiler.compile import archive_files, archive_hash, make_archive
+from fraudstream.rules.bundle import Bundle, ListVersion, Mode
+from fraudstream.rules.compiler.compile import (
+    BundleError,
+    archive_files,
+    archive_hash,
+    make_archive,
+    read_list_versions,
+)
 from fraudstream.rules.compiler.switch_off import switched_off
 from fraudstream.stream.bundle_file import BundleFile, of_bundle, read_bundle, write_bundle
 from fraudstream.stream.changes import Action, Change, new_id
 from fraudstream.stream.core import CORE
 from fraudstream.stream.directory import Checked, check_directory, check_files
 from fraudstream.stream.enrichment.directory import TableFiles
-from fraudstream.stream.errors import BadUse, Exit, NothingToCheck, Refusal
+from fraudstream.stream.errors import BadUse, CannotCheck, Exit, NothingToCheck, Refusal
 from fraudstream.stream.facts import read_facts
 from fraudstream.stream.judging import Ground, judge
 from fraudstream.stream.proposing import InForceOn, Proposer, View, by_worker
@@ -179,7 +185,7 @@ def _propose(
     def unattended() -> None:
         pointer = proposer.refresh().pointer
         ground = Ground(_base(proposer), {} if pointer is None else pointer.off, proposer.kept())
-        judged = judge(change, archive, ground, model, TableFiles(settings.rules_dir), running=False)
+        judged = judge(change, archive, ground, model, TableFiles(settings.rules_dir), None, running=False)
         if not judged.good or judged.checked.bundle is None:
             raise Refusal(f"nothing was put in force:\n{judged.problem}")
         check_bundle(judged.checked.bundle, read_facts(settings), settings.topics.input)
@@ -205,14 +211,26 @@ def status(args: argparse.Namespace) -> int:
     """Print what the topics say is in force."""
     with _proposer(load_settings()) as proposer:
         view, found, kept = proposer.refresh(), proposer.in_force(), proposer.kept()
+        lists = _lists(proposer, found)
     if args.json:
-        print(json.dumps(_document(view, found, kept), indent=2))
+        print(json.dumps(_document(view, found, kept, lists), indent=2))
     else:
-        print("\n".join(_lines(view, found, kept)))
+        print("\n".join(_lines(view, found, kept, lists)))
     return Exit.OK
 
 
-def _document(view: View, found: list[InForceOn], kept: list[str]) -> dict[str, Any]:
+def _lists(proposer: Proposer, found: list[InForceOn]) -> dict[str, tuple[ListVersion, ...]]:
+    """Return the versions of lists by bundle in force; a bundle whose content is gone has none."""
+    out: dict[str, tuple[ListVersion, ...]] = {}
+    for bundle in dict.fromkeys(item.bundle for item in found):
+        with suppress(CannotCheck, BundleError):
+            out[bundle] = read_list_versions(archive_files(proposer.archive(bundle)))
+    return out
+
+
+def _document(
+    view: View, found: list[InForceOn], kept: list[str], lists: Mapping[str, tuple[ListVersion, ...]]
+) -> dict[str, Any]:
     owners = by_worker(view.reports)
     pointer, refused = view.pointer, view.refused
     return {
@@ -231,6 +249,7 @@ def _document(view: View, found: list[InForceOn], kept: list[str]) -> dict[str, 
         "change": "" if pointer is None else pointer.change,
         "off": {} if pointer is None else {rule: item.by for rule, item in pointer.off.items()},
         "kept": kept,
+        "lists": [{"bundle": bundle, **asdict(item)} for bundle, items in lists.items() for item in items],
         "log": [
             {
                 "id": c.id,
@@ -254,7 +273,9 @@ def _document(view: View, found: list[InForceOn], kept: list[str]) -> dict[str, 
     }
 
 
-def _lines(view: View, found: list[InForceOn], kept: list[str]) -> Iterator[str]:
+def _lines(
+    view: View, found: list[InForceOn], kept: list[str], lists: Mapping[str, tuple[ListVersion, ...]]
+) -> Iterator[str]:
     owners = by_worker(view.reports)
     if not found:
         yield "nothing is in force: no worker has started yet"
@@ -263,6 +284,7 @@ def _lines(view: View, found: list[InForceOn], kept: list[str]) -> Iterator[str]
         yield f"partition {item.partition}: {item.bundle} from offset {item.since}, {worker or 'no worker'}"
     if len({item.bundle for item in found}) > 1:
         yield "the partitions differ: a change is under way, or waits for a worker"
+    yield from dict.fromkeys(_list_line(item) for items in lists.values() for item in items)
     if view.pointer is not None:
         for rule, off in view.pointer.off.items():
             yield f"switched off: {rule}, by {off.by} at {_time(off.at_ms)}"
@@ -278,6 +300,11 @@ def _lines(view: View, found: list[InForceOn], kept: list[str]) -> Iterator[str]
         if report.directory:
             yield f"the rules directory of {report.worker} is not in force:"
             yield from (f"  {line}" for line in report.directory.splitlines())
+
+
+def _list_line(item: ListVersion) -> str:
+    where = f", from {item.file}" if item.file else ""
+    return f"list {item.name}: {item.items:,} items, version {item.version[:19]}{where}"
 
 
 def _time(at_ms: int) -> str:

@@ -17,6 +17,7 @@ from fraudstream.rules.compiler.casefile import HistoryOutcome, TestResult, run_
 from fraudstream.rules.compiler.compile import Compiled, compile_sources
 from fraudstream.rules.compiler.coverage import Covered, coverage, with_terms
 from fraudstream.rules.compiler.difference import semantic, textual
+from fraudstream.rules.compiler.documents import LIST_FILE, kind_of_file
 from fraudstream.rules.compiler.explain import explain
 from fraudstream.rules.compiler.formatter import FormatError, format_text
 from fraudstream.rules.compiler.jsonschema import document_schema, json_schema
@@ -275,7 +276,7 @@ def _for_xml(text: str) -> str:
 
 def _fmt(args: argparse.Namespace) -> int:
     path = args.directory or default_rules()
-    files = read_rules(path)
+    files = {name: data for name, data in read_rules(path).items() if kind_of_file(name) != LIST_FILE}
     if not files:
         raise NothingToCheck(f"no rule files in {path}")
     changed, refused = 0, 0

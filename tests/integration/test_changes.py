@@ -242,6 +242,9 @@ def test_a_restart_keeps_what_was_applied_and_takes_an_edit(topics: Topics, tmp_
     assert document()["partitions"][0]["bundle_since"] == 100
     assert document()["rules_change"]["kept"][0] == archive_hash(applied)
     worker.kill()
+    # What the worker compiled is there for the next one: the directory's rules, and those that were applied.
+    forms = {path.name[:64] for path in tmp_path.glob("state/*/compiled/*.rules")}
+    assert forms == {name.removeprefix("sha256:") for name in bundles(site)}
     worker = site.start()
     feed.send(records[200:300])
     worker.wait_decided(300)

@@ -170,6 +170,21 @@ async def test_errors_appear_while_typing_and_go_away(editor: Editor) -> None:
     assert await editor.sees(CARD, lambda items: not items) == []
 
 
+async def test_a_list_file_has_its_errors_at_its_lines(editor: Editor) -> None:
+    """Open in the editor or only on the disk; hover tells where the items are."""
+    (editor.root / "lists").mkdir()
+    (editor.root / "lists/risky.csv").write_text("NO\nkp\nIR\n")
+    editor.open("lists.yaml")
+    editor.type("lists.yaml", "items: [NO, KP, IR]", "file: lists/risky.csv")
+    (found,) = await editor.sees("lists/risky.csv", bool)
+    assert found.message.startswith('`"kp"` is not a country')
+    assert found.range.start == lsp.Position(1, 0)
+    editor.open("lists/risky.csv", "NO\nKP\nIR\n")
+    assert await editor.sees("lists/risky.csv", lambda items: not items) == []
+    editor.open(CARD)
+    assert "3 items in `lists/risky.csv`: NO, KP, IR" in await editor.hover(CARD, "not in lists.ri|sky")
+
+
 async def test_columns_behind_wide_characters_are_counted_as_the_editor_counts(editor: Editor) -> None:
     """A pictograph is two UTF-16 units; the mark stands under the name, not beside it."""
     editor.open(CARD)

@@ -37,4 +37,4 @@ def test_four_good_changes_among_sixteen(topics: Topics, tmp_path: Path) -> None
 @pytest.mark.timeout(5_400)
 def test_fifty_good_changes_among_two_hundred(topics: Topics, tmp_path: Path) -> None:
     """150 broken or hostile pushes on two partitions, every kind and every bomb at least once."""
-    push_and_compare(topics, tmp_path, 2, 50, 150, 40_000)
+    push_and_compare(topics, tmp_path, 2, 50, 150, 120_000)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
+from support.changes import command
 from support.kafka import Topics
 from support.worker import Feed, Site, effective, same_as_reference, sources, traffic
 from support.worker_rules import write_rules
@@ -19,6 +22,7 @@ from fraudstream.stream.localkafka.client import quiet
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
 DEVICE_FEATURE = "device.count_1h: {agg: count, key: device.id, window: 1h}"
+DEVICE = re.compile(rb'"device_id":"([^"]+)"')
 MAX_FEATURE = "account.max_1h: {agg: max, of: txn.amount, key: account.id, window: 1h}"
 
 
@@ -79,6 +83,51 @@ def test_a_valid_change_is_in_force_within_three_seconds_and_a_broken_one_is_ref
     assert worker.stop() == 0
     same_as_reference(site)
     assert [version.from_offset for version in site.journal(0).versions] == [0, 400]
+
+
+LISTED_RULE = """\
+apiVersion: fraudstream/v1
+kind: RuleSet
+defaults: {owner: tests@bank.example}
+rules:
+  - id: device.listed
+    title: a device on the list
+    on: [payment, card_auth]
+    when: device.id in lists.devices
+    severity: high
+    action: block
+    reason: {en: "known device", zh: "known device"}
+    tests:
+      - {name: listed, given: {device.id: d-test}, expect: {match: true}}
+      - {name: another, given: {device.id: d-other}, expect: {match: false}}
+"""
+
+
+def test_a_list_changes_without_a_rule_at_a_journaled_offset(topics: Topics, tmp_path: Path) -> None:
+    """An item of a list file blocks from the offset on, in replay too; `rules status` names the version."""
+    site = make(topics, tmp_path)
+    lists, items = site.rules / "lists.yaml", site.rules / "lists" / "devices.csv"
+    lists.write_text(lists.read_text() + "  devices: {type: id, file: lists/devices.csv}\n")
+    items.parent.mkdir()
+    items.write_text("value,until\nd-test\n")
+    (site.rules / "rulesets" / "device.yaml").write_text(LISTED_RULE)
+    feed, records = Feed(site), traffic(1_200, 19)
+    devices = Counter(found[1] for made in records[400:] if (found := DEVICE.search(made.value or b"")))
+    worker = site.start()
+    feed.send(records[:400])
+    worker.wait_decided(400)
+    items.write_text(f"value,until\nd-test\n{devices.most_common(1)[0][0].decode()},2099-01-01\n")
+    worker.wait_for(lambda: len(site.journal(0).versions) == 2, "the change")
+    feed.send(records[400:])
+    worker.wait_decided(len(records))
+    status = command(site, "rules", "status")
+    assert worker.stop() == 0
+    assert "list devices: 2 items, version sha256:" in status.stdout, status.stderr
+    same_as_reference(site)
+    assert [version.from_offset for version in site.journal(0).versions] == [0, 400]
+    blocked = {offset for offset, value in effective(site, 0).items() if b'"code":"device.listed"' in value}
+    assert blocked
+    assert min(blocked) >= 400
 
 
 MAX_RULE = """\

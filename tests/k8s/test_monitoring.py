@@ -51,7 +51,7 @@ def test_promtool_accepts_the_configuration_of_compose() -> None:
     """With the rule file beside it."""
     done = promtool("check", "config", "k8s/monitoring/prometheus.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "SUCCESS: 20 rules found" in done.stdout
+    assert "SUCCESS: 21 rules found" in done.stdout
 
 
 def test_promtool_sees_every_alert_fire_and_stay_silent() -> None:

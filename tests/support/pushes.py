@@ -185,13 +185,17 @@ class Pushes:
         site = self.site
         worker = site.start()
         feed, made = Feed(site), traffic(records, 41)
+        pushed = 0
         feed.send(made[:CHUNK])
         worker.wait_decided(CHUNK)
         self.result.expected.append(str(site.journal(0).versions[0].changes["bundle"]))
         done = threading.Event()
 
         def load() -> None:
+            # The records last to the last push: no chunk goes before its share of the pushes.
             for begin in range(CHUNK, len(made), CHUNK):
+                while begin > len(made) * (pushed + 1) / (good + bad) and not done.wait(0.05):
+                    pass
                 feed.send(made[begin : begin + CHUNK])
                 done.wait(0.25)
 
@@ -205,7 +209,9 @@ class Pushes:
             while sent < round((number + 1) * share):
                 self.bad(client, sent)
                 sent += 1
+                pushed += 1
             self.good(client)
+            pushed += 1
         done.set()
         sending.join()
         worker.wait_decided(len(made))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections import Counter
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
@@ -123,6 +126,34 @@ def test_changed_decisions_are_those_that_two_replays_differ_in(site, compared, 
     assert f"{len(moved):,} of {len(before):,} decisions of {site / 'log.jsonl'} change" in out
     for (first, last), count in expected.items():
         assert f"  {first} -> {last}: {count:,} (" in out
+
+
+def test_alerts_are_compared_with_the_budget_day_by_day(site, tmp_path):
+    """Days of the policy's zone on which analysts can not work off what they get, counted by hand."""
+    alerts: Counter[str] = Counter()
+    odd = {"duplicate", "malformed"}
+    for item in replay(site, "b"):
+        if item["decision"] == "alert" and not odd & set(item["flags"]):
+            alerts[
+                str(datetime.fromtimestamp(item["event_time"] / 1000, ZoneInfo("Asia/Shanghai")).date())
+            ] += 1
+    most = max(alerts.values())
+    assert most > 1
+    policy = site / "b" / "typologies.yaml"
+    for budget in (most - 1, most):
+        shutil.copytree(site / "b", tmp_path / str(budget), dirs_exist_ok=True)
+        text = policy.read_text().replace("policy: {", f"policy: {{alert_budget: {budget}, ")
+        (tmp_path / str(budget) / "typologies.yaml").write_text(text)
+        output = tmp_path / "out.md"
+        assert backtest(site, tmp_path / str(budget), "--base", site / "b", "--markdown", output) == 0
+        (row,) = [line for line in output.read_text().splitlines() if "against the alert budget" in line]
+        over = sum(count > budget for count in alerts.values())
+        cells = [cell.strip() for cell in row.split("|")[2:4]]
+        assert cells[0] == "no budget"
+        if over:
+            assert re.fullmatch(rf"above {budget:,} on {over:,} of [0-9]+ days", cells[1])
+        else:
+            assert cells[1] == f"within {budget:,} on every day"
 
 
 def test_what_only_one_rule_stops_passes_without_it(site, compared, tmp_path):

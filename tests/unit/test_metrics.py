@@ -27,6 +27,7 @@ NAMES_OF_THE_CONTRACT = {
     "input_lag_records": ("partition",),
     "dead_letters_total": ("code",),
     "rule_outcomes_total": ("rule", "outcome"),
+    "alert_budget": (),
     "bundle_info": ("bundle",),
     "reload_total": ("result",),
     "snapshot_age_seconds": ("partition",),

@@ -29,7 +29,7 @@ def words(after: dict[str, bytes]) -> list[str]:
         (PAYMENT, "mode: {state: shadow}", "mode: {state: draft}", ["rule pay.shadow_model: mode shadow -> draft"]),
         (PAYMENT, "- id: pay.draft", "- id: pay.drawn\n  was: pay.draft", ["rule pay.draft: renamed to pay.drawn"]),
         (PAYMENT, "- id: pay.draft", "- id: pay.drawn", ["rule pay.draft: removed", "rule pay.drawn: added (draft, action none)"]),
-        ("lists.yaml", "items: [NO, KP, IR]", "items: [NO, KP, SY]", ["list risky: added SY", "list risky: removed IR"]),
+        ("lists.yaml", "items: [NO, KP, IR]", "items: [NO, KP, SY]", ["list risky: added SY", "list risky: removed IR", "list risky: version sha256:b7fec6829a20 -> sha256:17b6e0ca9583"]),
         ("lists.yaml", 'USD: "7.1034"', 'USD: "7.2"', ["rate of USD: changed"]),
         ("typologies.yaml", "combine: sum, alert_at: 40", "combine: noisy_or, alert_at: 50", ["typology mule sum, alert at 40 -> noisy_or, alert at 50"]),
         ("rulesets/card.yaml", "apiVersion", "# only a comment\napiVersion", []),

@@ -49,6 +49,9 @@ defaults: {owner: "o@bank.example", timezone: 'Asia/Shanghai'}
 rules:
 # the first rule
 - id: one   # stable
+  was:
+  - a
+  - b
   title: one
   severity: low
   on: [payment, card_auth]
@@ -59,9 +62,6 @@ rules:
       txn.amount < 9
   mode: {state:  shadow,
          percent: [1, 2]}
-  was:
-  - a
-  - b
   # at the end
 # really
 """
@@ -70,6 +70,66 @@ rules:
 def test_a_messy_file() -> None:
     """Indentation, spaces and blank lines are made alike; texts, quotes and comments stay."""
     assert format_text("r.yaml", MESSY.encode()) == TIDY
+
+
+def test_the_keys_of_rules_get_an_order() -> None:
+    """Each takes the comments above and behind it along; the first has the dash."""
+    text = """\
+rules:
+# first
+- title: a
+  # the tests
+  tests:
+  - {name: x}   # t
+  when: |
+    a > 1
+    # no comment
+  # why id
+  id: one   # stable
+  severity: low
+  # tail
+- {title: b, id: two}
+- title: c
+  unknown: key
+  id: three
+"""
+    assert (
+        format_text("r.yaml", text.encode())
+        == """\
+rules:
+# first
+# why id
+- id: one   # stable
+  title: a
+  severity: low
+  when: |
+    a > 1
+    # no comment
+  # the tests
+  tests:
+  - {name: x}   # t
+# tail
+- {title: b, id: two}
+- title: c
+  unknown: key
+  id: three
+"""
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("path", [name for name in sorted(sample_files()) if name.startswith("rulesets/")])
+def test_rules_mean_the_same_in_any_order_of_their_keys(path: str, seed: int) -> None:
+    """Shuffled keys come back into one order, and the bundle's rules are the same."""
+    chance, tidy = Random(seed), format_text(path, sample_files()[path])
+    head, *rules = re.split(r"(?m)^- ", tidy)
+    shuffled = head
+    for rule in rules:
+        pieces = re.split(r"(?m)^  (?=[a-z]+:)", "  " + rule)[1:]
+        chance.shuffle(pieces)
+        shuffled += "- " + "  ".join(piece.rstrip("\n") + "\n" for piece in pieces)
+    assert shuffled != tidy
+    assert squeezed(format_text(path, shuffled.encode())) == squeezed(tidy)
 
 
 @pytest.mark.parametrize("pack", PACKS, ids=lambda path: path.name)

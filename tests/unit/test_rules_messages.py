@@ -33,6 +33,29 @@ def test_the_sample_has_no_finding() -> None:
     assert compile_sources(sample_files()).diagnostics == ()
 
 
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "txn.amount > 9999.99",
+        "txn.amount >= 10000",
+        "txn.amount between 8000 and 9999.99",
+        "txn.amount < 9990 and txn.amount > 1500",
+        "not txn.amount > 9990",
+        "txn.amount > 9700",
+        "txn.amount > 499",
+        "txn.amount >= 498 and account.amount_mean_7d > 9990",
+    ],
+)
+def test_what_ends_under_a_round_amount_is_no_bait(condition: str) -> None:
+    """Nor what begins on it or clearly below, nor small change, nor what is no amount of the event."""
+    files = changed(
+        "rulesets/payment.yaml",
+        "txn.amount > params.floor and",
+        f"({condition}) and txn.amount > params.floor and",
+    )
+    assert {item.code for item in compile_sources(files).diagnostics} & {"structuring-bait"} == set()
+
+
 def test_all_errors_of_all_files_come_in_one_run() -> None:
     """Mistakes in eight files are reported together, sorted by file and line."""
     files = sample_files()

@@ -281,7 +281,7 @@ def test_what_exceptions_turn_off_is_counted_and_published() -> None:
     part = Slice.from_records(0, bodies, [None] * len(bodies), range(len(bodies)), [noon_ms] * len(bodies))
     result = Pipeline(0, HASH_KEY, bundle, None).process(part)
     counts = result.counts.rules
-    assert [part.tolist() for part in counts] == [[2], [0], [7], [3], [30], [0]]
+    assert counts.counts.tolist() == [[2], [0], [7], [3], [30], [0]]
     metrics = Metrics()
     observer = Observer(metrics)
     observer.processed(bundle, result)
