@@ -42,6 +42,9 @@ class WorkerApp(faust.App):  # type: ignore[misc]
         """Commit the offsets of the newest snapshots, for lag tools."""
         await self.consumer.commit()
 
+    def _create_directories(self) -> None:
+        """Make none: they are for tables, of which there are none, and would lie where one happens to be."""
+
     def _new_transport(self) -> SliceTransport:
         return SliceTransport(self.conf.broker_consumer, self)
 

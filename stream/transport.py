@@ -64,7 +64,7 @@ PRIVATE_NAMES: dict[str, tuple[str, ...]] = {
         "call_thread",
         "position",
     ),
-    "faust.app.base:App": ("_new_transport", "_new_producer_transport"),
+    "faust.app.base:App": ("_create_directories", "_new_transport", "_new_producer_transport"),
     "aiokafka.consumer.group_coordinator:GroupCoordinator": ("_send_req", "_do_heartbeat"),
     **producing.PRIVATE_NAMES,
     **fetching.PRIVATE_NAMES,

@@ -57,5 +57,11 @@ def test_a_broker_that_is_away_makes_the_worker_unready_and_leaves_it_alive(
             feed.send(records[50:])
             worker.wait_decided(len(records))
             assert worker.stop() == 0
+            assert sorted(path.suffix or path.name for path in tmp_path.iterdir()) == [
+                ".log",
+                "first",
+                "rules",
+                "state",
+            ]
         finally:
             worker.kill()
