@@ -38,7 +38,7 @@ def scratch():  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")  # a check of every division keeps loops scalar
 def read_input(  # type: ignore[no-untyped-def]
-    binding, i, begin, end, field_value, field_state, feature_value, feature_state, scratch, x, present
+    binding, i, begin, end, columns, scratch, x, present
 ):
     """Read one input of the rows from ``begin`` to ``end``, at most ``TILE``; a missing one is 0.
 
@@ -47,10 +47,7 @@ def read_input(  # type: ignore[no-untyped-def]
         i: which input.
         begin: first row.
         end: behind the last row.
-        field_value: int64 [C, n].
-        field_state: uint8 [C, n].
-        feature_value: int64 [n, F].
-        feature_state: uint8 [n, F].
+        columns: :class:`fraudstream.models.inputs.Columns`.
         scratch: :func:`scratch`.
         x: float64 [TILE, k], column ``i`` is written.
         present: uint8 [TILE, k], column ``i`` is written.
@@ -58,18 +55,7 @@ def read_input(  # type: ignore[no-untyped-def]
     n = end - begin
     word, real, number, there = scratch
     transform = binding[i, 3]
-    _gather(
-        binding[i, 0],
-        binding[i, 1],
-        begin,
-        end,
-        field_value,
-        field_state,
-        feature_value,
-        feature_state,
-        word,
-        there,
-    )
+    _gather(binding[i, 0], binding[i, 1], begin, end, columns, word, there)
     if transform == PRESENT:
         for row in range(n):
             number[row] = np.float64(there[row])
@@ -90,18 +76,7 @@ def read_input(  # type: ignore[no-untyped-def]
         elif transform == RATIO:
             other, known = np.empty(TILE), np.empty(TILE, np.uint8)
             packed = binding[i, 5]
-            _gather(
-                packed & 1,
-                packed >> 2,
-                begin,
-                end,
-                field_value,
-                field_state,
-                feature_value,
-                feature_state,
-                word,
-                known,
-            )
+            _gather(packed & 1, packed >> 2, begin, end, columns, word, known)
             _numbers(packed >> 1 & 1, n, word, real, other)
             for row in range(n):
                 if known[row] and other[row] != 0.0:
@@ -115,16 +90,16 @@ def read_input(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, inline="always")  # counting references of its arrays costs more than the work
 def _gather(  # type: ignore[no-untyped-def]
-    source, column, begin, end, field_value, field_state, feature_value, feature_state, word, there
+    source, column, begin, end, columns, word, there
 ):
     """Copy the words and states of one column; the word of a missing value is 0."""
     for row in range(end - begin):
         if source == 0:
-            there[row] = field_state[column, begin + row] != 0
-            word[row] = field_value[column, begin + row] if there[row] else 0
+            there[row] = columns.field_state[column, begin + row] != 0
+            word[row] = columns.field_value[column, begin + row] if there[row] else 0
         else:
-            there[row] = feature_state[begin + row, column] != 0
-            word[row] = feature_value[begin + row, column] if there[row] else 0
+            there[row] = columns.feature_state[begin + row, column] != 0
+            word[row] = columns.feature_value[begin + row, column] if there[row] else 0
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -135,16 +110,13 @@ def _numbers(content, n, word, real, number):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def transform_inputs(  # type: ignore[no-untyped-def]
-    binding, field_value, field_state, feature_value, feature_state, wanted, x, present
+    binding, columns, wanted, x, present
 ):
     """Write all inputs of the wanted rows; those of others are missing.
 
     Args:
         binding: int64 [k, 6].
-        field_value: int64 [C, n].
-        field_state: uint8 [C, n].
-        feature_value: int64 [n, F].
-        feature_state: uint8 [n, F].
+        columns: :class:`fraudstream.models.inputs.Columns`.
         wanted: uint8 [n].
         x: float64 [n, k], written, 0 where missing.
         present: uint8 [n, k], written.
@@ -153,19 +125,7 @@ def transform_inputs(  # type: ignore[no-untyped-def]
     for begin in range(0, len(wanted), TILE):
         end = min(begin + TILE, len(wanted))
         for i in range(len(binding)):
-            read_input(
-                binding,
-                i,
-                begin,
-                end,
-                field_value,
-                field_state,
-                feature_value,
-                feature_state,
-                room,
-                x[begin:end],
-                present[begin:end],
-            )
+            read_input(binding, i, begin, end, columns, room, x[begin:end], present[begin:end])
         for row in range(begin, end):
             if not wanted[row]:
                 present[row, :] = 0

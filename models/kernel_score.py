@@ -64,10 +64,7 @@ class Table(NamedTuple):
 def score_members(  # type: ignore[no-untyped-def]
     table,
     binding,
-    field_value,
-    field_state,
-    feature_value,
-    feature_state,
+    columns,
     wanted,
     scope_begin,
     scope,
@@ -79,10 +76,7 @@ def score_members(  # type: ignore[no-untyped-def]
     Args:
         table: the models.
         binding: int64 [k, 6] (:mod:`fraudstream.models.kernel_inputs`).
-        field_value: int64 [C, n].
-        field_state: uint8 [C, n].
-        feature_value: int64 [n, F].
-        feature_state: uint8 [n, F].
+        columns: :class:`fraudstream.models.inputs.Columns`.
         wanted: uint8 [n].
         scope_begin: int32 [M + 1], each model's part of ``scope``.
         scope: int64 [S, 2] column of an enum field, where its values begin in ``allowed``.
@@ -107,8 +101,8 @@ def score_members(  # type: ignore[no-untyped-def]
                     column = scope[at, 0]
                     within = (
                         within
-                        and field_state[column, row] == 1
-                        and allowed[scope[at, 1] + field_value[column, row]] == 1
+                        and columns.field_state[column, row] == 1
+                        and allowed[scope[at, 1] + columns.field_value[column, row]] == 1
                     )
                 probability[m, row] = 0.0 if within else -1.0
                 inside += within
@@ -117,19 +111,7 @@ def score_members(  # type: ignore[no-untyped-def]
             for i in inputs:
                 if not known[i]:
                     known[i] = True
-                    read_input(
-                        binding,
-                        i,
-                        begin,
-                        end,
-                        field_value,
-                        field_state,
-                        feature_value,
-                        feature_state,
-                        room,
-                        x,
-                        present,
-                    )
+                    read_input(binding, i, begin, end, columns, room, x, present)
             for row in range(begin, end):
                 if probability[m, row] == 0.0:
                     tile = row - begin

@@ -77,7 +77,7 @@ class Model:
         """Return the transformed inputs [n, k] and which are present."""
         x = np.zeros((len(wanted), len(self.inputs)))
         present = np.empty((len(wanted), len(self.inputs)), np.uint8)
-        transform_inputs(binding, *columns, wanted, x, present)
+        transform_inputs(binding, columns, wanted, x, present)
         return x, present
 
     def probabilities(self, x: F64, present: U8, wanted: U8) -> F64:
@@ -98,7 +98,7 @@ class Model:
         kernel_score.score_members(
             self.table,
             binding,
-            *columns,
+            columns,
             wanted,
             scope.begin,
             scope.conditions,

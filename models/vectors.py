@@ -33,7 +33,7 @@ def read_values(values: Sequence[Mapping[str, object]], inputs: Sequence[Input])
             _fill(words[k + at], state[k + at], divisor, whole=False)
     x, present = np.zeros((n, k)), np.zeros((n, k), np.uint8)
     nothing = np.zeros((n, 0), np.int64), np.zeros((n, 0), np.uint8)
-    transform_inputs(binding, *Columns(words, state, *nothing), np.ones(n, np.uint8), x, present)
+    transform_inputs(binding, Columns(words, state, *nothing), np.ones(n, np.uint8), x, present)
     return x, present
 
 

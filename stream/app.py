@@ -11,10 +11,10 @@ import faust
 from mode import CrashingSupervisor
 
 from fraudstream.stream.agents import Ownership, attach_agent
+from fraudstream.stream.collector import Metrics
 from fraudstream.stream.failpoints import Failpoints
 from fraudstream.stream.health import Health
 from fraudstream.stream.lease import Lease
-from fraudstream.stream.metrics import Metrics
 from fraudstream.stream.observe import Observer
 from fraudstream.stream.partition import Partition
 from fraudstream.stream.services import Services

@@ -16,8 +16,8 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from fraudstream.stream.collector import Metrics
 from fraudstream.stream.errors import Refusal
-from fraudstream.stream.metrics import Metrics
 from fraudstream.stream.status import page
 
 SILENT_S = 30.0

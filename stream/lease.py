@@ -8,10 +8,15 @@ suspended laptop or a paused virtual machine must wake up without a lease.
 
 from __future__ import annotations
 
+import asyncio
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from fraudstream.stream.errors import RestartMe
+
+LOOK_S = 0.1
+"""Time between two looks at a lease that is over."""
 
 
 def boottime_s() -> float:
@@ -59,3 +64,31 @@ class Lease:
                 f"lease was over for {-left_s:.1f} s before {before}: no heartbeat was answered within the "
                 f"session timeout of {self._timeout_s:g} s; another worker may own the partitions"
             )
+
+    async def held(
+        self, before: str, ask: Callable[[], Awaitable[bool]], stopped: Callable[[], bool]
+    ) -> bool:
+        """Go on only with the lease; over an outage of the broker, wait for it.
+
+        While nobody answers, nobody else is given the partitions. When the broker is back, the group says
+        whose they are: it prolongs the lease, or takes them away.
+
+        Args:
+            before: What would be done, for the message.
+            ask: Asks the broker something, and tells whether it answered.
+            stopped: Whether the partitions are to be given up.
+
+        Returns:
+            Whether there is a lease and nobody wants to stop.
+
+        Raises:
+            RestartMe: the broker has answered for a session timeout, and nobody prolonged the lease.
+        """
+        over_s = math.inf
+        while self.left_s() <= 0 and not stopped():
+            if self._clock() > over_s:
+                self.check(before)
+            if math.isinf(over_s) and await ask():
+                over_s = self._clock() + self._timeout_s
+            await asyncio.sleep(LOOK_S)
+        return not stopped()

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from fraudstream.rules.bundle import Bundle
 from fraudstream.stream import metrics as m
+from fraudstream.stream.collector import Metrics
 from fraudstream.stream.counts import DECISION_NAMES
 from fraudstream.stream.decide import RuleCounts
 from fraudstream.stream.kernel_rows import COUNTS, FIRST_AMOUNT, FIRST_FLAG
-from fraudstream.stream.metrics import Label, Metric, Metrics
+from fraudstream.stream.metrics import Label, Metric
 from fraudstream.stream.outcome import FLAG_NAMES
 from fraudstream.stream.pipeline import Pipeline, Result
 

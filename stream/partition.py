@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
@@ -21,20 +20,19 @@ from typing import NamedTuple
 from fraudstream.models.model import Model
 from fraudstream.rules.bundle import Bundle
 from fraudstream.stream import messages
-from fraudstream.stream.control import Target
 from fraudstream.stream.emission import Emission, Flight
 from fraudstream.stream.enrichment.bound import BoundTable, TableVersion
 from fraudstream.stream.enrichment.store import Enrichment, prepared, reads_reference
 from fraudstream.stream.errors import Refusal, RestartMe
 from fraudstream.stream.feature_events import FeatureEvents
 from fraudstream.stream.intake import Fetched, Intake
-from fraudstream.stream.journal import BUILT, CARRIED, STATE, InForce, Journal, end_record, version_record
+from fraudstream.stream.journal import InForce, Journal, end_record
 from fraudstream.stream.journaling import JournalLog
-from fraudstream.stream.logreader import Bounds, LogReader
+from fraudstream.stream.logreader import LogReader
 from fraudstream.stream.logs import tell
-from fraudstream.stream.opening import FAR, Opening
+from fraudstream.stream.opening import Opening
 from fraudstream.stream.pieces import PieceSize
-from fraudstream.stream.pipeline import Known, Pipeline, Result, needs_rebuild
+from fraudstream.stream.pipeline import Known, Pipeline, Result
 from fraudstream.stream.reconnect import AWAY
 from fraudstream.stream.recovery import (
     DecisionLog,
@@ -45,10 +43,8 @@ from fraudstream.stream.recovery import (
 from fraudstream.stream.services import Services
 from fraudstream.stream.snapshots import Snapshot, SnapshotStore, value_hash
 from fraudstream.stream.snapshotting import LastRecord, Snapshotter
+from fraudstream.stream.target_keeper import TargetKeeper
 from fraudstream.stream.wire.batches_out import Outgoing
-
-LEASE_LOOK_S = 0.1
-"""Time between two looks at a lease that is over."""
 
 
 class Phase(Enum):
@@ -114,9 +110,6 @@ class Partition:
         self._replay_below = 0
         self._last = LastRecord()
         self._end_at_start = 0
-        self.switched = asyncio.Event()
-        """Set when the journal says what the operator wants."""
-        self._starting = True
         self._prepared: dict[str, BoundTable] = {}
         self._publishes = services.settings.publish_features == "on"
         self._feature_events: tuple[Bundle, FeatureEvents] | None = None
@@ -124,12 +117,11 @@ class Partition:
         self._published_last = -1
         self._pipeline: Pipeline
         self._running: InForce
-        self._met: tuple[Journal, Target] | None = None
-        """Where nothing was left to be journaled."""
         self._same = _Same(None, 0, 0)
         self._emission: Emission
         self._snapshotter: Snapshotter | None = None
         self._opening = Opening(number, services, self._journal, self._reader, self._store)
+        self._target = TargetKeeper(number, services, self._journal, self._reader)
 
     # Life --------------------------------------------------------------------------------------------
 
@@ -141,6 +133,11 @@ class Partition:
         """Look at the target again; :attr:`switched` is set when it is journaled."""
         self.switched.clear()
         self._wake.set()
+
+    @property
+    def switched(self) -> asyncio.Event:
+        """Return what is set when the journal says what the operator wants."""
+        return self._target.switched
 
     async def prepare(
         self, bundle: Bundle, model: Model | None, versions: Mapping[str, TableVersion]
@@ -368,7 +365,7 @@ class Partition:
     async def _loop(self) -> None:
         while not self._stop_wanted:
             self._wake.clear()
-            await self._meet_target()
+            await self._target.meet()
             await self._cross_border()
             self._maybe_snapshot()
             copied = self._snapshots.step()
@@ -410,7 +407,8 @@ class Partition:
                 return True
         piece = whole if stop - self._row == len(whole) else whole.part(self._row, stop)
         await self._emission.room()
-        if not await self._leased(f"offset {int(piece.offset[0])} of partition {self.number}"):
+        place = f"offset {int(piece.offset[0])} of partition {self.number}"
+        if not await self._services.lease.held(place, self._broker_answers, lambda: self._stop_wanted):
             return False
         self._services.observer.step_begin()
         begin_s = time.perf_counter()
@@ -447,26 +445,7 @@ class Partition:
             self._feature_events = bundle, FeatureEvents(bundle)
         return partial(self._feature_events[1].records, result, self._pipeline.start_from)
 
-    async def _leased(self, before: str) -> bool:
-        """Go on only with the lease; False: the partition is to be stopped.
-
-        Over an outage of the broker the lease ends, and nobody else can be given the partition either: wait
-        until the broker is back and the group says whose it is.
-
-        Raises:
-            RestartMe: the broker is there, and for a session timeout it has not prolonged the lease.
-        """
-        lease, loop = self._services.lease, asyncio.get_running_loop()
-        end_s = math.inf
-        while lease.left_s() <= 0 and not self._stop_wanted:
-            if loop.time() > end_s:
-                lease.check(before)
-            if math.isinf(end_s) and await self._broker_is_there():
-                end_s = loop.time() + self._settings.session_timeout_ms / 1000
-            await asyncio.sleep(LEASE_LOOK_S)
-        return not self._stop_wanted
-
-    async def _broker_is_there(self) -> bool:
+    async def _broker_answers(self) -> bool:
         try:
             await self._reader.end(self._topics.input, self.number)
         except AWAY:
@@ -492,60 +471,6 @@ class Partition:
             self._services.observer.timed("emit", time.perf_counter() - flight.began_s)
 
     # Versions ----------------------------------------------------------------------------------------
-
-    async def _meet_target(self) -> None:
-        """Journal what the operator wants and the journal does not say yet: the `switch` of the protocol."""
-        journal, target = self._journal.journal, self._services.target
-        if self._met is not None and self._met[0] is journal and self._met[1] is target:
-            self.switched.set()
-            return
-        newest = journal.in_force(FAR)
-        wanted = target.bundle or newest.bundle
-        both = {
-            "bundle": (wanted, newest.bundle),
-            "models": (target.models, newest.models),
-            "mode": (target.mode, newest.mode),
-        }
-        changes: dict[str, str | int] = {name: to for name, (to, now) in both.items() if to != now}
-        tables = {name: to for name, to in target.tables.items() if newest.tables.get(name) != to}
-        starting, self._starting = self._starting, False
-        backfill = starting and self._services.backfill and newest.state == CARRIED
-        if not changes and not tables and not backfill:
-            self._met = journal, target
-            self.switched.set()
-            return
-        catalogue = self._services.catalogue
-        bundle, before = await catalogue.bundle(wanted), await catalogue.bundle(newest.bundle)
-        check_bundle(bundle, self._services.facts, self._topics.input)
-        await catalogue.publish(wanted, target.models)
-        await catalogue.publish_tables(tables.values())
-        # Nothing is processed between reading the log end and the version's place in the journal: this loop
-        # does both. So nothing at or beyond `from` is decided before the version is journaled.
-        bounds = await self._reader.bounds(self._topics.input, self.number)
-        other = bundle.definitions != before.definitions
-        if backfill or (other and (starting or needs_rebuild(before, bundle) is not None)):
-            changes["state_from"] = self._rebuild_from(bounds, newest)
-            changes[STATE] = BUILT
-        elif other:
-            changes[STATE] = CARRIED
-        await self._journal.append(version_record(self._journal.epoch, bounds.end, changes, tables))
-        tell(
-            messages.VERSION_JOURNALED,
-            partition=self.number,
-            offset=bounds.end,
-            changes={**changes, **tables},
-        )
-        self.switched.set()
-
-    def _rebuild_from(self, bounds: Bounds, newest: InForce) -> int:
-        if bounds.begin > newest.state_from and not self._services.accept_short_history:
-            raise Refusal(
-                f"schema or features changed, so the state of partition {self.number} has to be built "
-                f"again, but `{self._topics.input}` now begins at {bounds.begin}; the state before was "
-                f"built from {newest.state_from}. Windows would be shorter for a while: go back to the old "
-                "definitions, or start once with --accept-short-history"
-            )
-        return bounds.begin
 
     async def _cross_border(self) -> None:
         """Put in force what the journal says for the next offset."""

@@ -9,22 +9,15 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from aiokafka.errors import (
-    KafkaConnectionError,
-    KafkaTimeoutError,
-    LeaderNotAvailableError,
-    NodeNotReadyError,
-    NotLeaderForPartitionError,
-    RequestTimedOutError,
-)
+from aiokafka import errors
 
 AWAY = (
-    KafkaConnectionError,
-    KafkaTimeoutError,
-    LeaderNotAvailableError,
-    NodeNotReadyError,
-    NotLeaderForPartitionError,
-    RequestTimedOutError,
+    errors.KafkaConnectionError,
+    errors.KafkaTimeoutError,
+    errors.LeaderNotAvailableError,
+    errors.NodeNotReadyError,
+    errors.NotLeaderForPartitionError,
+    errors.RequestTimedOutError,
 )
 """Errors of a broker that is away or just back; what was asked may be asked again."""
 

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from fraudstream.rules.bundle import Bundle
 from fraudstream.stream import metrics as m
+from fraudstream.stream.collector import Metrics
 from fraudstream.stream.journal import InForce
-from fraudstream.stream.metrics import Metrics
 from fraudstream.stream.observe import Refused
 
 SECONDS = 60

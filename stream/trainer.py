@@ -18,6 +18,7 @@ from fraudstream.stream import messages
 from fraudstream.stream.agents import Offered
 from fraudstream.stream.app import WorkerApp, make_app
 from fraudstream.stream.cluster import Cluster
+from fraudstream.stream.collector import Metrics
 from fraudstream.stream.ending import Ending
 from fraudstream.stream.errors import CannotCheck, Refusal, RestartMe
 from fraudstream.stream.failpoints import Failpoints
@@ -28,7 +29,6 @@ from fraudstream.stream.learning import Learning, Pace
 from fraudstream.stream.logreader import LogReader
 from fraudstream.stream.logs import sweep, tell
 from fraudstream.stream.lost_rights import as_not_permitted
-from fraudstream.stream.metrics import Metrics
 from fraudstream.stream.observe import Observer
 from fraudstream.stream.permissions import trainer_rights
 from fraudstream.stream.settings import Settings

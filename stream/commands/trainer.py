@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
-import re
 from pathlib import Path
 
 from fraudstream.models.inputs import ModelError
 from fraudstream.models.registry_store import Registry
-from fraudstream.models.training import HOUR_MS, Rules, Training
-from fraudstream.stream import messages
-from fraudstream.stream.errors import BadUse, Exit, FraudstreamError
+from fraudstream.models.training import Rules, Training
+from fraudstream.rules.compiler.shape import duration_ms
+from fraudstream.stream.commands.service import EXIT_CODES, run_until_told
+from fraudstream.stream.errors import BadUse
 from fraudstream.stream.failpoints import Failpoints
 from fraudstream.stream.learning import Pace
-from fraudstream.stream.logs import set_up, tell
 from fraudstream.stream.settings import Settings, load_settings
 from fraudstream.stream.trainer import Lessons, Trainer
 
 SUMMARY = "make events of labels, and learn models from them as they mature"
-UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": HOUR_MS, "d": 24 * HOUR_MS}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,8 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "example: fraudstream trainer --registry models/ --models forest,bins\n\n"
         "Learning needs workers with FRAUDSTREAM_PUBLISH_FEATURES=on. Times are those of the log.\n"
-        "Settings are FRAUDSTREAM_* variables. Exit codes: 0 stopped cleanly, 75 start me again, 77 not\n"
-        "permitted by the broker, 78 refuses to run (the message says what to do)."
+        + EXIT_CODES
     )
 
 
@@ -64,15 +60,7 @@ def run(args: argparse.Namespace) -> int:
     """Run until SIGTERM or Ctrl-C."""
     settings = load_settings()
     lessons = None if args.registry is None else _lessons(args)
-    set_up(settings.log_level, settings.log_format)
-    try:
-        asyncio.run(serve(settings, lessons))
-    except FraudstreamError as error:
-        if settings.log_format != "json":
-            raise
-        tell(messages.ENDS, exit_code=int(error.exit_code), problem=str(error))
-        return error.exit_code
-    return Exit.OK
+    return run_until_told(settings, serve(settings, lessons))
 
 
 async def serve(settings: Settings, lessons: Lessons | None) -> None:
@@ -109,8 +97,8 @@ def _lessons(args: argparse.Namespace) -> Lessons:
 
 
 def _duration(text: str) -> int:
-    """Return milliseconds of `30s`, `5m`, `1h`, `7d`."""
-    found = re.fullmatch(r"([1-9]\d{0,8})(ms|s|m|h|d)", text)
-    if found is None:
+    """Return the milliseconds of a duration as rules write it."""
+    found = duration_ms(text)
+    if not found:
         raise argparse.ArgumentTypeError(f"`{text}` was no duration such as 30s, 5m, 1h or 7d")
-    return int(found[1]) * UNITS_MS[found[2]]
+    return found

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 
-from fraudstream.stream import messages
 from fraudstream.stream.app import create_app
-from fraudstream.stream.errors import Exit, FraudstreamError
-from fraudstream.stream.logs import set_up, tell
+from fraudstream.stream.commands.service import EXIT_CODES, run_until_told
 from fraudstream.stream.settings import Settings, load_settings
 from fraudstream.stream.worker import Worker
 
@@ -35,25 +32,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = (
         "example: FRAUDSTREAM_BROKER=kafka:9092 FRAUDSTREAM_START=earliest fraudstream worker\n\n"
-        "Settings are FRAUDSTREAM_* variables. Exit codes: 0 stopped cleanly, 75 start me again, 77 not "
-        "permitted by the broker, 78 refuses to run (the message says what to do)."
+        + EXIT_CODES
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Run until SIGTERM or Ctrl-C."""
-    settings = load_settings()
-    set_up(settings.log_level, settings.log_format)
     options = {name: getattr(args, name) for name in ("shadow", "accept_short_history", "backfill")}
-    try:
-        asyncio.run(serve(settings, **options))
-    except FraudstreamError as error:
-        if settings.log_format != "json":
-            raise
-        # A log of JSON has no other line at its end.
-        tell(messages.ENDS, exit_code=int(error.exit_code), problem=str(error))
-        return error.exit_code
-    return Exit.OK
+    settings = load_settings()
+    return run_until_told(settings, serve(settings, **options))
 
 
 async def serve(settings: Settings, **options: bool) -> None:

@@ -25,7 +25,7 @@ COUNT = 12_000
 def test_a_worker_waits_an_outage_out_and_loses_nothing_that_was_under_way(
     kernels: None, tmp_path: Path
 ) -> None:
-    """Twice, with sends under way: the same process goes on, and decides as one undisturbed run."""
+    """Twice, with sends and an edit of the rules under way: the same process goes on, like an undisturbed run."""
     with LocalKafka() as broker:
         site = Site(
             Topics(broker),
@@ -47,10 +47,15 @@ def test_a_worker_waits_an_outage_out_and_loses_nothing_that_was_under_way(
                 sending.start()
                 worker.wait_for(lambda before=before: before < site.decided(), "decisions of this share")
                 broker.kill()
+                write_rules(site.rules, 2 + turn)
                 time.sleep(AWAY_S)
                 broker.restart()
                 sending.join()
                 worker.wait_decided(before + len(ours))
+                versions = turn + 2
+                worker.wait_for(
+                    lambda versions=versions: len(site.journal(0).versions) == versions, "the edit"
+                )
             assert worker.stop() == 0, worker.text
         finally:
             worker.kill()

@@ -14,7 +14,8 @@ from support.sample_rules import SCHEMA
 from fraudstream.rules import compile_sources
 from fraudstream.rules.bundle import Bundle
 from fraudstream.rules.compiler.casefile import HASH_KEY
-from fraudstream.stream.metrics import RULE_LIMITED, RULE_OUTCOMES, Metrics
+from fraudstream.stream.collector import Metrics
+from fraudstream.stream.metrics import RULE_LIMITED, RULE_OUTCOMES
 from fraudstream.stream.observe import Observer
 from fraudstream.stream.outcome import Flag
 from fraudstream.stream.pipeline import Known, Pipeline

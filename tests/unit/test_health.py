@@ -9,9 +9,9 @@ import aiohttp
 import pytest
 
 from fraudstream.stream import metrics as declared
+from fraudstream.stream.collector import Metrics
 from fraudstream.stream.errors import Refusal
 from fraudstream.stream.health import Health, HealthServer
-from fraudstream.stream.metrics import Metrics
 
 
 class Clock:

@@ -9,7 +9,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from fraudstream.stream import metrics as declared
-from fraudstream.stream.metrics import METRICS, Kind, Metrics
+from fraudstream.stream.collector import Metrics
+from fraudstream.stream.metrics import METRICS, Kind
 
 NAMES_OF_THE_CONTRACT = {
     "labels_total": ("outcome",),

@@ -13,7 +13,8 @@ from support.sample_rules import SCHEMA
 from fraudstream.rules import Compiled, compile_sources, run_tests
 from fraudstream.rules.compiler.casefile import HASH_KEY, inputs_of
 from fraudstream.rules.compiler.terms import Constant, Kind
-from fraudstream.stream.metrics import RULE_OUTCOMES, Metrics
+from fraudstream.stream.collector import Metrics
+from fraudstream.stream.metrics import RULE_OUTCOMES
 from fraudstream.stream.observe import Observer
 from fraudstream.stream.pipeline import Pipeline
 from fraudstream.stream.wire.types import Slice

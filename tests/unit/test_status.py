@@ -15,9 +15,9 @@ from support.worker_rules import write_rules
 from fraudstream.rules.bundle import Bundle
 from fraudstream.rules.compiler.compile import compile_sources, read_directory
 from fraudstream.stream import metrics as m
+from fraudstream.stream.collector import Metrics
 from fraudstream.stream.health import Health, HealthServer
 from fraudstream.stream.journal import InForce
-from fraudstream.stream.metrics import Metrics
 from fraudstream.stream.observe import REFUSED_CHARACTERS, Observer
 from fraudstream.stream.status import SECONDS, Status, page
 

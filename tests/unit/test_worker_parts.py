@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -153,3 +154,32 @@ def test_pieces_shrink_at_once_and_grow_slowly() -> None:
     for _ in range(100):
         size.took(size.records, size.records * 1e-6)
     assert size.records == 4_000
+
+
+def test_an_outage_is_waited_out_and_a_broker_that_prolongs_nothing_is_not() -> None:
+    """Nobody answers: wait. The broker is back and prolongs: go on. It is back and does not: restart."""
+    now = [100.0]
+
+    def clock() -> float:
+        now[0] += 0.5
+        return now[0]
+
+    answers: list[bool] = []
+
+    async def held(lease: Lease, script: list[bool], *, prolongs: bool) -> bool:
+        async def ask() -> bool:
+            answers.append(script.pop(0))
+            if answers[-1] and prolongs:
+                lease.answered(lease.now_s())
+            return answers[-1]
+
+        return await lease.held("anything", ask, lambda: not script)
+
+    lease = Lease(6_000, clock)
+    assert asyncio.run(held(lease, [False, False, True, True], prolongs=True)) is True
+    assert answers == [False, False, True]
+    answers.clear()
+    with pytest.raises(RestartMe, match="lease was over"):
+        asyncio.run(held(Lease(6_000, clock), [False, True, True], prolongs=False))
+    assert answers == [False, True]
+    assert asyncio.run(held(Lease(6_000, clock), [], prolongs=False)) is False
