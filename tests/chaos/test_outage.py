@@ -25,7 +25,7 @@ COUNT = 12_000
 def test_a_worker_waits_an_outage_out_and_loses_nothing_that_was_under_way(
     kernels: None, tmp_path: Path
 ) -> None:
-    """Twice, with sends and an edit of the rules under way: the same process goes on, like one undisturbed."""
+    """Twice, with sends and an edit of the rules under way: one process goes on, like one undisturbed."""
     with LocalKafka() as broker:
         site = Site(
             Topics(broker),
