@@ -87,8 +87,8 @@ class Trainer:
             broker=settings.broker,
             models=[] if self._lessons is None else list(self._lessons.training.names),
         )
-        await self._server.start()
         try:
+            await self._server.start()
             targets = await asyncio.to_thread(read_targets, settings, learns=self._lessons is not None)
             follower = Follower(self._failpoints, self._ending)
             app = self._app(settings.topic_labels, "feedback", follower)

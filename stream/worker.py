@@ -124,8 +124,8 @@ class Worker:
             core=CORE,
             rules_dir=self._settings.rules_dir,
         )
-        await self._server.start()
         try:
+            await self._server.start()
             await self._prepare()
             if not owner.ended.is_set():
                 await self._app.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -65,3 +66,15 @@ def test_a_broker_that_is_away_makes_the_worker_unready_and_leaves_it_alive(
             ]
         finally:
             worker.kill()
+
+
+def test_a_port_that_is_taken_is_said_in_one_line(topics: Topics, tmp_path: Path) -> None:
+    """The message is the last line; nothing that was made before is left to complain."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        site = Site(topics, tmp_path, write_rules(tmp_path / "first"), metrics_port=str(port))
+        worker = site.start()
+        assert worker.wait_exit() == 78
+    last = worker.text.splitlines()[-1]
+    assert last.startswith(f"fraudstream: `/metrics` cannot be served on 127.0.0.1:{port}: ")
+    assert "FRAUDSTREAM_METRICS_PORT" in last
